@@ -1,0 +1,201 @@
+"""The hosts: containers that boot systemd, each with an address and a name, in a network of their lab."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from . import engine, image, mirror
+from .common import CACHE, LABS, LOGIN, Lab, LabError, digest, docker, docker_program, progress, run
+
+BOOT_SECONDS = 90
+SERVICE_NAMES = ("mirror.lab", "mail.lab", "sink.lab")
+FOLDER = Path(__file__).parent
+SSH_KEY = CACHE / "ssh" / "id_ed25519"
+SMTP_PASSWORD = CACHE / "smtp_password"
+MAIL_AUTHORITY = CACHE / "mail-ca.pem"
+# What systemd needs in a container; --privileged would ask for more than some machines have.
+SYSTEMD_FLAGS = (
+    "--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE", "--security-opt", "seccomp=unconfined",
+    "--security-opt", "apparmor=unconfined", "--cgroupns", "host", "-v", "/sys/fs/cgroup:/sys/fs/cgroup:rw",
+    "--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec", "-e", "container=docker",
+)
+
+
+def up(lab: Lab) -> None:
+    """Bring the lab up, and wait until every host can be used; what runs already is left as it is."""
+    engine.ensure()
+    name = image.ensure(lab.suite)
+    mirror.ensure()
+    _make_keys()
+    if not docker("network", "ls", "--quiet", "--filter", f"name=^{lab.bridge}$"):
+        docker("network", "create", "--subnet", f"{lab.network}.0/24", lab.bridge)
+    with progress(f"hosts {', '.join(lab.hosts)} of the lab '{lab.name}'"):
+        _start_services(lab, name)
+        for host in lab.hosts:
+            _start_host(lab, host, name)
+        for host in lab.hosts:
+            _wait(lab, host)
+
+
+def down(lab: Lab) -> None:
+    """Remove the lab's containers and network."""
+    if not engine.answers():
+        return
+    for container in _containers(lab):
+        docker("rm", "--force", "--volumes", container)
+    docker("network", "rm", lab.bridge, check=False)
+
+
+def clean() -> None:
+    """Remove all labs and all images."""
+    if not engine.answers():
+        return
+    for lab in LABS.values():
+        down(lab)
+    for name in docker("images", "--format", "{{.Repository}}:{{.Tag}}", "observatory-lab").split():
+        docker("rmi", name, check=False)
+
+
+def status() -> str:
+    """Return a line for each container of the labs."""
+    return docker("ps", "--all", "--filter", "label=observatory.lab", "--format", "table {{.Names}}\t{{.Status}}\t{{.Image}}")
+
+
+def reboot(lab: Lab, host: str) -> None:
+    """Restart a host, and wait until it can be used."""
+    docker("restart", "--time", "20", lab.container(_known(lab, host)))
+    _wait(lab, host)
+
+
+def cut(lab: Lab, host: str) -> None:
+    """Take a host off its network."""
+    docker("network", "disconnect", lab.bridge, lab.container(_known(lab, host)))
+
+
+def join(lab: Lab, host: str) -> None:
+    """Put a host back on its network, with the address that it had."""
+    docker("network", "connect", "--ip", lab.address(_known(lab, host)), "--alias", host, lab.bridge, lab.container(host))
+
+
+def execute(lab: Lab, host: str, argv: list[str]) -> int:
+    """Run a command on a host as root and return its exit code."""
+    return subprocess.run([docker_program(), "exec", "-i", lab.container(_known(lab, host)), *argv], check=False).returncode
+
+
+def _known(lab: Lab, host: str) -> str:
+    if host not in lab.hosts:
+        raise LabError(f"the lab '{lab.name}' has no host '{host}'. It has: {', '.join(lab.hosts)}")
+    return host
+
+
+def _containers(lab: Lab) -> list[str]:
+    return docker("ps", "--all", "--quiet", "--filter", f"label=observatory.lab={lab.name}").split()
+
+
+def _recipe(*parts: str) -> str:
+    return digest(*parts)
+
+
+def _is_current(container: str, recipe: str) -> bool:
+    """Whether a container runs that was made by the same recipe; another one is removed."""
+    found = run([docker_program(), "inspect", container], check=False)
+    if found.returncode != 0:
+        return False
+    state = json.loads(found.stdout)[0]
+    if state["Config"]["Labels"].get("observatory.recipe") == recipe and state["State"]["Running"]:
+        return True
+    if state["Config"]["Labels"].get("observatory.recipe") == recipe:
+        docker("start", container)
+        return True
+    docker("rm", "--force", "--volumes", container)
+    return False
+
+
+def _start_host(lab: Lab, host: str, image_name: str) -> None:
+    container, address = lab.container(host), lab.address(host)
+    flags = [*SYSTEMD_FLAGS]
+    if mirror.wanted():
+        flags += ["-v", f"{mirror.ALERTMANAGER_TEMPLATES}:/usr/share/prometheus/alertmanager:ro"]
+    recipe = _recipe(image_name, address, *flags)
+    if _is_current(container, recipe):
+        return
+    names = [argument for name in SERVICE_NAMES for argument in ("--add-host", f"{name}:{lab.services_address}")]
+    docker(
+        "run", "--detach", "--name", container, "--hostname", host, "--network", lab.bridge, "--ip", address, "--network-alias", host,
+        "--label", f"observatory.lab={lab.name}", "--label", f"observatory.recipe={recipe}", *names, *flags, image_name,
+    )
+    _authorize(container)
+
+
+def _authorize(container: str) -> None:
+    script = f"install -d -m 700 -o {LOGIN} -g {LOGIN} ~{LOGIN}/.ssh && cat > ~{LOGIN}/.ssh/authorized_keys && chown {LOGIN}: ~{LOGIN}/.ssh/*"
+    subprocess.run(
+        [docker_program(), "exec", "-i", container, "sh", "-c", script],
+        input=SSH_KEY.with_suffix(".pub").read_text(), text=True, check=True, capture_output=True,
+    )
+
+
+def _start_services(lab: Lab, image_name: str) -> None:
+    container = lab.container("services")
+    program = FOLDER / "services.py"
+    recipe = _recipe(image_name, program.read_text(), str(mirror.MIRROR), SMTP_PASSWORD.read_text(), MAIL_AUTHORITY.read_text())
+    if _is_current(container, recipe):
+        return
+    mirror.MIRROR.mkdir(parents=True, exist_ok=True)
+    aliases = [argument for name in SERVICE_NAMES for argument in ("--network-alias", name)]
+    docker(
+        "create", "--name", container, "--hostname", "services", "--network", lab.bridge, "--ip", lab.services_address, *aliases,
+        "--label", f"observatory.lab={lab.name}", "--label", f"observatory.recipe={recipe}",
+        "-v", f"{mirror.MIRROR}:/srv/mirror:ro", "-v", f"{SMTP_PASSWORD}:/run/smtp_password:ro",
+        "-v", f"{MAIL_AUTHORITY}:/run/mail.crt:ro", "-v", f"{MAIL_AUTHORITY.with_suffix('.key')}:/run/mail.key:ro",
+        image_name, "python3", "/services.py",
+    )
+    docker("cp", str(program), f"{container}:/services.py")
+    docker("start", container)
+
+
+def _wait(lab: Lab, host: str) -> None:
+    """Wait until systemd has finished its start and the login works; raises LabError with what hangs."""
+    container, deadline = lab.container(host), time.monotonic() + BOOT_SECONDS
+    state = ""
+    while time.monotonic() < deadline:
+        state = run([docker_program(), "exec", container, "systemctl", "is-system-running"], check=False).stdout.strip()
+        if state == "degraded":
+            break
+        if state == "running" and _login_works(lab.address(host)):
+            return
+        time.sleep(0.3)
+    failed = run([docker_program(), "exec", container, "systemctl", "--failed", "--no-legend"], check=False).stdout.strip()
+    raise LabError(f"{host} of the lab '{lab.name}' does not come up (systemd: {state or 'no answer'}). Failed units: {failed or 'none'}")
+
+
+def _login_works(address: str) -> bool:
+    argv = [
+        "ssh", "-i", str(SSH_KEY), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+        "-o", "ConnectTimeout=2", "-o", "LogLevel=ERROR", f"{LOGIN}@{address}", "true",
+    ]
+    return run(argv, check=False).returncode == 0
+
+
+def _make_keys() -> None:
+    """Make what only this machine's labs know: the login's key, the mail server's password and certificate."""
+    if not SSH_KEY.exists():
+        SSH_KEY.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "observatory-lab", "-f", str(SSH_KEY)])
+    if not SMTP_PASSWORD.exists():
+        descriptor = os.open(SMTP_PASSWORD, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as handle:
+            handle.write(secrets.token_urlsafe(24))
+    if not MAIL_AUTHORITY.exists():
+        run([
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3650",
+            "-subj", "/CN=mail.lab", "-addext", "subjectAltName=DNS:mail.lab",
+            "-keyout", str(MAIL_AUTHORITY.with_suffix(".key")), "-out", str(MAIL_AUTHORITY),
+        ])
+    print(f"lab: {LOGIN} logs in with {SSH_KEY}", file=sys.stderr)
