@@ -1,0 +1,72 @@
+# `make` lists the targets. Everything that is built lies in the user's cache folder, shared by clones.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+SITE ?= lab
+PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PATH
+export PYTHONPATH := $(CURDIR)/src
+export PYTHONDONTWRITEBYTECODE := 1
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# The lab is made anew all the time; a control path of its own keeps it apart from the user's connections.
+TIMED = bin/timed
+
+.PHONY: help setup mirror secrets generate lint unit content check test test-all demo bench docs down clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Make the virtual environment
+	@bin/setup
+
+mirror: setup
+	@$(TIMED) "artifact mirror" python -m lab mirror >/dev/null
+
+secrets: setup ## Make the secrets of a site once: make secrets SITE=lab
+	@python -m observatory.secrets inventories/$(SITE)
+
+generate: setup ## Regenerate defaults and the variable reference from the argument specs
+	@python -m observatory.reference
+
+lint: setup ## ruff, yamllint, ansible-lint, generated files in step
+	@$(TIMED) ruff ruff check .
+	@$(TIMED) yamllint yamllint --strict .
+	@$(TIMED) ansible-lint ansible-lint --offline --quiet
+	@$(TIMED) "generated files" python -m observatory.reference --check
+
+unit: setup ## Unit tests
+	@$(TIMED) "unit tests" python -m pytest tests/unit -n 2
+
+content: setup mirror ## Alert rules, runbooks and docs
+	@$(TIMED) "content tests" python -m pytest tests/content
+
+check: lint unit content ## All that needs no host
+
+test: check ## check, then Molecule: Debian 13 whole, Debian 12 short
+	@$(MAKE) --no-print-directory secrets SITE=lab
+	@$(TIMED) "molecule: default" molecule test --scenario-name default
+	@$(TIMED) "molecule: debian12" molecule test --scenario-name debian12
+	@$(TIMED) --report
+
+test-all: test ## test, and what is too slow for it
+
+demo: setup ## Bring up the lab, run site.yml, follow a metric and an alert from end to end
+	@$(MAKE) --no-print-directory secrets SITE=lab
+	@$(TIMED) "hosts of the lab" python -m lab up demo
+	@$(TIMED) "site.yml" ansible-playbook -i inventories/lab site.yml
+	@$(TIMED) "verify.yml" ansible-playbook -i inventories/lab playbooks/verify.yml
+
+bench: setup ## Tasks and seconds of a run without a change, on one host and on five
+	@$(MAKE) --no-print-directory secrets SITE=lab
+	@python -m lab up bench
+	@python tests/bench.py
+
+docs: setup ## Build the documentation into build/docs
+	@mkdocs build --strict --quiet --site-dir build/docs
+
+down: setup ## Remove the lab's hosts
+	@python -m lab down all
+
+clean: setup ## Remove the lab's hosts, images, and everything that was built
+	@python -m lab clean
+	@rm -rf build .venv $${XDG_CACHE_HOME:-$$HOME/.cache}/observatory
