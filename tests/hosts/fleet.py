@@ -34,7 +34,7 @@ SNAPSHOT = r"""
 cd /
 find etc opt usr/local var/lib var/log run/systemd/system -xdev \
     \( -path var/lib/systemd -o -path var/log/journal -o -path var/lib/dpkg -o -path etc/mtab \) -prune -o -printf '%y %m %u:%g %p -> %l\n' | sort
-find etc opt usr/local -xdev -type f -print0 | sort -z | xargs -0 sha256sum
+find etc opt usr/local -xdev -type f ! -path 'etc/*-' -print0 | sort -z | xargs -0 sha256sum
 getent passwd | sort; getent group | sort
 ss -Hlntu | awk '{print $1, $5}' | sort -u
 systemctl list-unit-files --no-legend --no-pager | sort
@@ -65,7 +65,9 @@ def snapshot(name: str) -> str:
 def playbook(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ansible-playbook on the lab's inventory, as an operator does."""
     program = Path(sys.executable).with_name("ansible-playbook")
-    env = dict(os.environ, OBSERVATORY_LAB_NETWORK=LAB.network, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), **environment)
+    # Molecule's own settings (colours, paths) are not the operator's.
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "MOLECULE_"))}
+    env.update(OBSERVATORY_LAB_NETWORK=LAB.network, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1", **environment)
     return subprocess.run(
         [program, "-i", INVENTORY, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False
     )

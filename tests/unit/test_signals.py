@@ -8,9 +8,11 @@ from ansible_collections.observatory.core.plugins.module_utils import signals
 
 
 def targets(*healths):
-    return {"data": {"activeTargets": [
-        {"health": health, "lastError": error, "labels": {"job": "node", "instance": f"h{number}:9100"}} for number, (health, error) in enumerate(healths)
-    ]}}
+    active = [
+        {"health": health, "lastError": error, "labels": {"job": "node", "instance": f"h{number}:9100"}}
+        for number, (health, error) in enumerate(healths)
+    ]
+    return {"data": {"activeTargets": active}}
 
 
 def test_targets_that_are_not_up_are_listed_with_their_error():
