@@ -7,8 +7,6 @@ PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PATH
 export PYTHONPATH := $(CURDIR)/src
 export PYTHONDONTWRITEBYTECODE := 1
-export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
-# The lab is made anew all the time; a control path of its own keeps it apart from the user's connections.
 TIMED = bin/timed
 
 .PHONY: help setup mirror secrets generate lint unit content check test test-all demo bench docs down clean
@@ -31,7 +29,7 @@ generate: setup ## Regenerate defaults and the variable reference from the argum
 lint: setup ## ruff, yamllint, ansible-lint, generated files in step
 	@$(TIMED) ruff ruff check .
 	@$(TIMED) yamllint yamllint --strict .
-	@$(TIMED) ansible-lint ansible-lint --offline --quiet
+	@$(TIMED) ansible-lint ansible-lint --offline -q --nocolor
 	@$(TIMED) "generated files" python -m observatory.reference --check
 
 unit: setup ## Unit tests
