@@ -14,6 +14,7 @@ from . import engine, image, mirror
 from .common import CACHE, LABS, LOGIN, Lab, LabError, digest, docker, docker_program, progress, run
 
 BOOT_SECONDS = 90
+STOP_SECONDS = 60
 SERVICE_NAMES = ("mirror.lab", "mail.lab", "sink.lab")
 FOLDER = Path(__file__).parent
 SSH_KEY = CACHE / "ssh" / "id_ed25519"
@@ -69,7 +70,11 @@ def status() -> str:
 
 def reboot(lab: Lab, host: str) -> None:
     """Restart a host, and wait until it can be used."""
-    docker("restart", "--time", "20", lab.container(_known(lab, host)))
+    container = lab.container(_known(lab, host))
+    # What systemd takes for an order to power off; the SIGTERM of `docker restart` only makes it start itself anew.
+    docker("kill", "--signal", "SIGRTMIN+3", container)
+    run([docker_program(), "wait", container], timeout=STOP_SECONDS)
+    docker("start", container)
     _wait(lab, host)
 
 

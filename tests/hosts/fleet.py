@@ -18,10 +18,10 @@ from pathlib import Path
 
 import testinfra
 import yaml
+from ansible_collections.observatory.core.plugins.plugin_utils import certificates
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from ansible_collections.observatory.core.plugins.plugin_utils import certificates
 from lab import hosts as lab_hosts
 from lab.common import LOGIN, find_lab
 

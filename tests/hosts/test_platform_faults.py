@@ -77,7 +77,8 @@ def test_rule_that_is_switched_off_is_gone_after_a_reload():
 def test_killed_prometheus_comes_back_by_itself_and_the_next_run_is_quiet():
     before = pids()["prometheus"]
     host("hub").check_output("systemctl kill --signal=SIGKILL prometheus")
-    wait_for("a new process", lambda: unit("hub", "prometheus", "MainPID") not in ("0", before) and unit("hub", "prometheus", "ActiveState") == "active")
+    wait_for("a new process", lambda: unit("hub", "prometheus", "MainPID") not in ("0", before))
+    wait_for("its start", lambda: unit("hub", "prometheus", "ActiveState") == "active")
     assert set(changed(converge()).values()) == {0}
 
 

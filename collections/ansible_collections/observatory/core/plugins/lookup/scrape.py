@@ -64,6 +64,8 @@ class _Inventory:
     def __init__(self, variables):
         self._groups = variables["groups"]
         self._hostvars = variables["hostvars"]
+        # Another host's variables are computed anew by each look; a target asks for the same ones several times.
+        self._seen = {}
 
     def members(self, group):
         return sorted(str(host) for host in self._groups.get(group) or [])
@@ -73,7 +75,9 @@ class _Inventory:
 
     def value(self, host, name):
         try:
-            return self._hostvars[host][name]
+            if (host, name) not in self._seen:
+                self._seen[host, name] = self._hostvars[host][name]
+            return self._seen[host, name]
         except KeyError:
             raise AnsibleError(f"{name} is not set for the host {host}, which Prometheus has to reach. The shipped group_vars/all sets it.") from None
 
