@@ -48,7 +48,7 @@ def ensure_user(host, spec):
     if wanted:
         if not host.check:
             host.steps.reach("add the user to its groups")
-            host.must(["usermod", "--append", "--groups", ",".join(wanted), name], "user {0} cannot join {1}".format(name, wanted))
+            host.must(["usermod", "--append", "--groups", ",".join(wanted), name], "user {0} cannot join {1}".format(name, ", ".join(wanted)))
         done.append("user {0} joined {1}".format(name, ", ".join(wanted)))
     return done
 
@@ -61,7 +61,7 @@ def ensure_directories(host, directories):
         real = host.path(path)
         try:
             status = os.stat(real)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             status = None
         if status is not None and not stat.S_ISDIR(status.st_mode):
             raise Failure("{0}: a file is in the way of this folder. Move it away".format(path))

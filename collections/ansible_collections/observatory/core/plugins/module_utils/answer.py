@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from .host import Failure, Host, Steps
 
 
@@ -20,6 +22,12 @@ def answer(module, work):
         result = work(host)
     except Failure as failure:
         module.fail_json(msg=str(failure), changed=failure.details.get("changed", False))
+    except PermissionError as error:
+        if os.geteuid() == 0:
+            module.fail_json(msg=str(error))
+        module.fail_json(msg="{0}: this needs root. Set become: true, and give the login user sudo rights".format(error))
+    except OSError as error:
+        module.fail_json(msg="{0}. What was begun is completed by the next run".format(error))
     for warning in result.pop("warnings", []):
         module.warn(warning)
     if not module._diff:

@@ -8,7 +8,7 @@ import os
 import zlib
 
 from . import account, config_tree, release, service
-from .host import RUN_DIR, STATE_DIR, Failure
+from .host import RUN_DIR, STATE_DIR, Failure, RecordFailure
 
 SPEC = {
     "name": {"type": "str", "required": True},
@@ -76,13 +76,11 @@ class Component:
             except BaseException:
                 tree.discard()
                 raise
-        unit = self._service(product)
-
-        self._commit(product, tree, unit)
+        self._commit(product, tree)
         if tree and tree.unchecked:
             self.result["warnings"] = ["{0}: not checked in this check mode run: {1}".format(self.name, "; ".join(tree.unchecked))]
 
-    def _commit(self, product, tree, unit):
+    def _commit(self, product, tree):
         before = product.installed_version() if product else None
         try:
             if product and product.switch():
@@ -95,8 +93,9 @@ class Component:
                 self._done(["{0} removed".format(path) for path in tree.removed])
                 self.result["diff"] += tree.diff()
         except (OSError, Failure) as error:
-            self._undo(product, tree)
-            raise Failure("{0}: {1}. The previous state was put back".format(self.name, error))
+            raise Failure("{0}: {1}. {2}".format(self.name, error, self._undo(product, tree)))
+        # Only now: what the unit depends on is the release that is current.
+        unit = self._service(product)
         if not unit:
             return
         predicted = set(tree.changed_paths) if tree else set()
@@ -112,8 +111,10 @@ class Component:
             self.result["diff"].append(_line(unit.unit, None, "{0} ({1})".format(unit.action, unit.reason)))
         try:
             unit.apply()
+        except RecordFailure as error:
+            # The product is healthy: nothing to take back. Without a stamp the next run looks at the process anew.
+            raise Failure("{0}. {1} is up to date all the same".format(error, unit.unit), changed=True)
         except Failure as error:
-            self.result["changed"] = True
             raise Failure(self._roll_back(error, product, tree, unit, before), changed=True)
 
     def _roll_back(self, error, product, tree, unit, before):
@@ -127,10 +128,14 @@ class Component:
             message.append("Nothing was restored (rollback: {0}{1})".format(mode, "" if had_state else ", and there is no earlier state"))
             return "\n".join(message)
         restored = []
-        if tree and tree.undo():
-            restored.append("configuration")
-        if mode == "release" and product and product.undo():
-            restored.append("release {0}".format(before))
+        try:
+            if tree and tree.undo():
+                restored.append("configuration")
+            if mode == "release" and product and product.undo():
+                restored.append("release {0}".format(before))
+        except (OSError, Failure) as second:
+            message.append("The previous state cannot be put back: {0}".format(second))
+            return "\n".join(message)
         if not restored:
             message.append("There was no change to take back")
             return "\n".join(message)
@@ -145,10 +150,15 @@ class Component:
         return "\n".join(message)
 
     def _undo(self, product, tree):
-        if tree:
-            tree.undo()
-        if product:
-            product.undo()
+        """Take back what `_commit` has done; return how that went, as a sentence."""
+        problems = []
+        for part in (tree, product):
+            try:
+                if part:
+                    part.undo()
+            except (OSError, Failure) as error:
+                problems.append(str(error))
+        return "Not all of it could be taken back: {0}".format("; ".join(problems)) if problems else "The previous state was put back"
 
     def _tree(self, product, planned):
         spec = self.declaration.get("config")
@@ -163,9 +173,7 @@ class Component:
         spec = self.declaration.get("service")
         if not spec:
             return None
-        extra = [product.current, product.home + "/.{0}.json".format(product.version)] if product else []
-        if product and product.installed_version() not in (None, product.version):
-            extra[1] = "{0}/.{1}.json".format(product.home, product.installed_version())
+        extra = [product.current, "{0}/.{1}.json".format(product.home, product.installed_version() or product.version)] if product else []
         return service.Service(self.host, self.name, spec, extra=extra)
 
     def _remember(self):
@@ -220,7 +228,7 @@ class Component:
             os.unlink(lock)
         state = self.host.path(STATE_DIR)
         folders = [os.path.join(state, kind) for kind in ("component", "config", "release", "service")]
-        for folder in folders + [state, self.host.path(release.RELEASES_DIR), self.host.path(RUN_DIR + "/stage"), self.host.path(RUN_DIR)]:
+        for folder in folders + [state, self.host.path(release.RELEASES_DIR), self.host.path(RUN_DIR)]:
             try:
                 os.rmdir(folder)
             except OSError:

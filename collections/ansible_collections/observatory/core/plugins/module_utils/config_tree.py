@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import contextlib
 import errno
 import fnmatch
 import grp
@@ -89,7 +89,8 @@ class ConfigTree:
         self._staged = {}
         self._before = {}
         self._created_folders = []
-        self._committed = False
+        self._touched = []
+        self._recorded = dict(self.record)
         for path in self.files:
             if not path.startswith("/") or os.path.normpath(path) != path:
                 raise Failure("{0}: '{1}' is not an absolute, normal path".format(name, path))
@@ -99,7 +100,10 @@ class ConfigTree:
         for path, entry in sorted(self.files.items()):
             real = self.host.path(path)
             before = self._read(real)
-            if before is None or before[0] != entry["content"].encode():
+            if before is not None and stat.S_ISDIR(before[1].st_mode):
+                raise Failure("{0}: a folder is in the way of this file. Move it away".format(path))
+            # What is no file is replaced even where its content reads the same (empty): its mode would be a link's target's.
+            if before is None or not stat.S_ISREG(before[1].st_mode) or before[0] != entry["content"].encode():
                 self.written.append(path)
             elif self._mode_differs(entry, before[1]):
                 self.adjusted.append(path)
@@ -134,15 +138,25 @@ class ConfigTree:
         return entries
 
     def stage(self):
-        """Write every changed file beside its place; on any error (a full disk) all of them are removed again."""
+        """Write every changed file beside its place; on any error (a full disk) all of them are removed again.
+
+        What is going to be there is recorded first: a run that is killed leaves no file and no folder that nobody knows of.
+        """
+        if not self.changed_paths:
+            return
+        self._created_folders = self._missing_folders()
+        self.host.steps.reach("record the union")
+        self._write_record(
+            files=sorted(set(self.record.get("files", [])) | set(self.files)),
+            folders=sorted(set(self.record.get("folders", [])) | set(self._created_folders)),
+            validated=None,
+        )
         try:
             for path in self.written:
                 entry = self.files[path]
                 real = self.host.path(path)
-                if os.path.isdir(real) and not os.path.islink(real):
-                    raise Failure("{0}: a folder is in the way of this file. Move it away".format(path))
                 self.host.steps.reach("stage " + path)
-                self._created_folders += [self._logical(folder) for folder in make_directories(os.path.dirname(real))]
+                make_directories(os.path.dirname(real))
                 self._staged[path] = stage_file(real, entry["content"].encode(), int(entry["mode"], 8), *self._owner(entry))
         except OSError as error:
             self.discard()
@@ -159,6 +173,10 @@ class ConfigTree:
         for folder in reversed(self._created_folders):
             _rmdir_quietly(self.host.path(folder))
         self._created_folders = []
+        if self._recorded != self.record:
+            # The record of the union is right too, so that a disk without room for another one is no further problem.
+            with contextlib.suppress(Failure):
+                self._write_record(**self.record)
 
     def validate(self):
         """Run the checkers over the whole staged tree, and look at the files that it refers to.
@@ -170,81 +188,95 @@ class ConfigTree:
         digest = self._digest()
         if not self.checkers or (digest == self.record.get("validated") and not self.changed_paths):
             return
-        root = self.host.path("{0}/stage/{1}".format(RUN_DIR, self.name))
+        # Check mode holds no lock: it has a picture of its own, beside the one of a run that may be at work.
+        word = "check-{0}".format(os.getpid()) if self.host.check else "stage"
+        root = self.host.path("{0}/{1}.{2}".format(RUN_DIR, self.name, word))
         remove_quietly(root)
         self.host.steps.reach("validate")
         try:
-            os.makedirs(root, mode=0o700)
-            self._picture(root)
+            try:
+                os.makedirs(root, mode=0o700)
+                self._picture(root)
+            except OSError as error:
+                raise Failure("the tree cannot be laid out for its checkers below {0}: {1}. Nothing was changed".format(
+                    RUN_DIR, error.strerror or error
+                ))
             for checker in self.checkers:
                 self._run_checker(checker, root)
         finally:
             remove_quietly(root)
             if self.host.check:
-                _rmdir_quietly(os.path.dirname(root))
                 _rmdir_quietly(self.host.path(RUN_DIR))
 
     def commit(self):
         """Move the staged files into place, remove the stale ones, and remember both."""
         if self.host.check:
             return
-        self._committed = True
-        folders = sorted(set(self.record.get("folders", [])) | set(self._created_folders))
-        known = sorted(set(self.record.get("files", [])) | set(self.files))
-        if self.changed_paths:
-            # The union first: a run that is killed below leaves no file that nobody knows of.
-            self.host.steps.reach("record the union")
-            self._write_record(known, folders, validated=None)
         for path in sorted(self.written, key=_references_first):
             self.host.steps.reach("rename " + path)
             try:
-                os.replace(self._staged.pop(path), self.host.path(path))
+                os.replace(self._staged[path], self.host.path(path))
             except OSError as error:
                 hint = " (immutable? see lsattr)" if error.errno == errno.EPERM else ""
                 raise Failure("{0}: cannot be replaced: {1}{2}".format(path, error.strerror, hint))
+            del self._staged[path]
+            self._touched.append(path)
         for path in self.adjusted:
             entry, real = self.files[path], self.host.path(path)
             self.host.steps.reach("adjust " + path)
+            self._touched.append(path)
             os.chown(real, *self._owner(entry))
             os.chmod(real, int(entry["mode"], 8))
         for path in self.removed:
             self.host.steps.reach("remove " + path)
             remove_quietly(self.host.path(path))
-        folders = self._prune_folders(folders)
+            self._touched.append(path)
+        folders = self._prune_folders(self._recorded.get("folders", []))
         final = {"files": sorted(self.files), "folders": folders, "validated": self._digest()}
-        if any(self.record.get(key) != value for key, value in final.items()):
+        if any(self._recorded.get(key) != value for key, value in final.items()):
             self.host.steps.reach("record the tree")
             self._write_record(**final)
 
     def undo(self):
-        """Put back every file as it was before `commit`; return whether there was anything to put back."""
+        """Put back every file that `commit` has touched; return whether there was any. Raises Failure naming those that resist."""
+        problems = []
+        for path in reversed(self._touched):
+            try:
+                self._put_back(path)
+            except OSError as error:
+                problems.append("{0} cannot be put back: {1}".format(path, error.strerror or error))
         self.discard()
-        if not self._committed:
-            return False
-        for path, before in self._before.items():
-            real = self.host.path(path)
-            if before is None:
-                remove_quietly(real)
-                continue
-            content, status, link = before
-            make_directories(os.path.dirname(real))
-            if link is not None:
-                remove_quietly(real)
-                os.symlink(link, real)
-            else:
-                os.replace(stage_file(real, content, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid), real)
-        if self.record:
-            self.host.write_state("config", self.name, self.record)
+        if problems:
+            raise Failure("; ".join(problems))
+        return bool(self._touched)
+
+    def _put_back(self, path):
+        real, before = self.host.path(path), self._before[path]
+        if before is None:
+            remove_quietly(real)
+            return
+        content, status, link = before
+        owner, mode = (status.st_uid, status.st_gid), stat.S_IMODE(status.st_mode)
+        if path in self.adjusted:
+            os.chown(real, *owner)
+            os.chmod(real, mode)
+            return
+        make_directories(os.path.dirname(real))
+        if link is not None:
+            remove_quietly(real)
+            os.symlink(link, real)
         else:
-            self.host.drop_state("config", self.name)
-        return bool(self._before)
+            os.replace(stage_file(real, content, mode, *owner), real)
 
     def had_files(self):
         """Whether an earlier run had put a tree in place (so that there is something to go back to)."""
         return bool(self.record.get("files"))
 
     def sweep(self):
-        """Remove temporary files of a run that was killed."""
+        """Remove what a run that was killed has left; not in check mode, which holds no lock: the files may be in use."""
+        if self.host.check:
+            return
+        remove_quietly(self.host.path("{0}/{1}.stage".format(RUN_DIR, self.name)))
         for path in set(self.files) | set(self.record.get("files", [])):
             temporary = temporary_name(self.host.path(path))
             if os.path.lexists(temporary):
@@ -264,8 +296,6 @@ class ConfigTree:
             return handle.read(), status, None
 
     def _mode_differs(self, entry, status):
-        if stat.S_ISLNK(status.st_mode) or not stat.S_ISREG(status.st_mode):
-            return True
         if stat.S_IMODE(status.st_mode) != int(entry["mode"], 8):
             return True
         try:
@@ -286,8 +316,7 @@ class ConfigTree:
         entry = self.files.get(path)
         if entry is not None and entry.get("secret"):
             return True
-        recorded = path in self.record.get("files", [])
-        return entry is None and before is not None and not (before[1].st_mode & stat.S_IROTH) and (recorded or bool(before[0]))
+        return before is not None and not before[1].st_mode & stat.S_IROTH
 
     def _stale(self):
         stale = {path for path in self.record.get("files", []) if path not in self.files and not matches(path, self.keep)}
@@ -298,7 +327,7 @@ class ConfigTree:
                     path = self._logical(os.path.join(parent, name))
                     if path not in self.files and not matches(path, self.keep) and not _is_temporary(path, self.files):
                         stale.add(path)
-        return {path for path in stale if os.path.lexists(self.host.path(path))}
+        return {path for path in stale if _is_file(self.host.path(path))}
 
     def _logical(self, real):
         return real if self.host.root == "/" else "/" + os.path.relpath(real, self.host.root)
@@ -375,10 +404,20 @@ class ConfigTree:
     def _checker_identity(self):
         return os.path.realpath(self.host.path(self.current)) if self.current else ""
 
-    def _write_record(self, files, folders, validated):
-        self.host.write_state(
-            "config", self.name, {"schema": MANIFEST_SCHEMA, "files": files, "folders": folders, "validated": validated}
-        )
+    def _write_record(self, files=(), folders=(), validated=None, **_schema):
+        """Record the tree; one without files and folders is no record."""
+        if not files and not folders:
+            self.host.drop_state("config", self.name)
+            self._recorded = {}
+            return
+        record = {"schema": MANIFEST_SCHEMA, "files": list(files), "folders": list(folders), "validated": validated}
+        self.host.write_state("config", self.name, record)
+        self._recorded = record
+
+    def _missing_folders(self):
+        """Return the folders that have to be made for the files to be written, outermost first."""
+        parents = {parent for path in self.written for parent in _parents(path)}
+        return sorted(parent for parent in parents if not os.path.isdir(self.host.path(parent)))
 
     def _prune_folders(self, folders):
         """Remove folders that were made for files which are gone; return those that stay."""
@@ -393,29 +432,29 @@ class ConfigTree:
 def remove(host, name):
     """Remove every file of the tree and the folders made for them; return the removed paths."""
     record = host.read_state("config", name)
-    present = [path for path in record.get("files", []) if os.path.lexists(host.path(path))]
+    present = [path for path in record.get("files", []) if _is_file(host.path(path))]
     if host.check:
         return present
     for path in record.get("files", []):
         host.steps.reach("remove " + path)
-        remove_quietly(host.path(path))
+        if path in present:
+            remove_quietly(host.path(path))
         remove_quietly(temporary_name(host.path(path)))
+    remove_quietly(host.path("{0}/{1}.stage".format(RUN_DIR, name)))
     for folder in sorted(record.get("folders", []), key=len, reverse=True):
         _rmdir_quietly(host.path(folder))
     host.drop_state("config", name)
     return present
 
 
-def unified(entry):
-    """Return a diff entry as unified text (for messages)."""
-    return "".join(difflib.unified_diff(
-        entry["before"].splitlines(True), entry["after"].splitlines(True), entry["before_header"], entry["after_header"]
-    ))
-
-
 def _references_first(path):
     """Deeper files (rules, certificates) come before those that refer to them; units last."""
     return (path.startswith("/etc/systemd/"), -path.count("/"), path)
+
+
+def _is_file(real):
+    """Whether a file or link is there. A folder in its place is a person's, and is left alone."""
+    return os.path.lexists(real) and (os.path.islink(real) or not os.path.isdir(real))
 
 
 def _is_temporary(path, files):

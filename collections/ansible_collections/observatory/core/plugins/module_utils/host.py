@@ -28,6 +28,10 @@ class Failure(Exception):
         self.details = details
 
 
+class RecordFailure(Failure):
+    """What was done could not be recorded; the host is otherwise as declared."""
+
+
 class Steps:
     """The ordered record of what a run has begun; each entry is one point at which it may be interrupted."""
 
@@ -108,12 +112,14 @@ class Host:
         return state if isinstance(state, dict) else {}
 
     def write_state(self, kind, name, state):
-        """Record `state` (JSON) durably; readable by root alone, since it tells what is installed."""
+        """Record `state` (JSON) durably; readable by root alone, since it tells what is installed. Raises RecordFailure."""
         path = self.path(self.state_path(kind, name))
-        make_directories(os.path.dirname(path), mode=0o700)
         text = json.dumps(state, indent=1, sort_keys=True) + "\n"
-        temporary = stage_file(path, text.encode(), mode=0o600)
-        os.replace(temporary, path)
+        try:
+            make_directories(os.path.dirname(path), mode=0o700)
+            os.replace(stage_file(path, text.encode(), mode=0o600), path)
+        except OSError as error:
+            raise RecordFailure("{0}: cannot be written: {1}".format(self.state_path(kind, name), error.strerror or error))
 
     def drop_state(self, kind, name):
         remove_quietly(self.path(self.state_path(kind, name)))

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import stat
-import tarfile
 import time
 
 from .host import Failure, make_directories, remove_quietly, replace_link, stage_file
@@ -60,9 +59,10 @@ def find_checksum(text, file_name):
 
 def check_members(members, url):
     """Return the one top folder of an archive's members; raises Failure on any shape that could write elsewhere."""
-    tops = set()
+    tops, loose = set(), set()
     for member in members:
         name = os.path.normpath(member.name)
+        top = name.split("/", 1)[0]
         if name == ".":
             continue
         if name.startswith(("/", "../")) or name == "..":
@@ -72,11 +72,15 @@ def check_members(members, url):
         if member.issym() or member.islnk():
             base = os.path.dirname(name) if member.issym() else ""
             target = os.path.normpath(os.path.join(base, member.linkname))
-            if member.linkname.startswith("/") or target.startswith("../") or target == "..":
+            # Unpacking takes the top folder off, so that what is beside it is outside too.
+            if member.linkname.startswith("/") or target.split("/", 1)[0] != top:
                 raise Failure("{0}: the link '{1}' points outside of the archive. Do not use it".format(url, member.name))
-        tops.add(name.split("/", 1)[0])
-    if len(tops) != 1:
-        found = ", ".join(sorted(tops)) or "nothing"
+        if name == top and not member.isdir():
+            loose.add("the file " + name)
+        else:
+            tops.add(top)
+    if loose or len(tops) != 1:
+        found = ", ".join(sorted(tops | loose)) or "nothing"
         raise Failure("{0}: unexpected shape: one top folder is expected in the archive, found {1}".format(url, found))
     return tops.pop()
 
@@ -156,11 +160,11 @@ class Release:
             self._resolve_checksum()
             return True
         home = self.host.path(self.home)
-        make_directories(home)
-        self._sweep()
         stage = os.path.join(home, ".stage-" + self.version)
         download = os.path.join(home, ".download-" + self.version)
         try:
+            make_directories(home)
+            self._sweep()
             self.host.steps.reach("fetch")
             digest = self._fetch(download)
             self.host.steps.reach("unpack")
@@ -218,6 +222,8 @@ class Release:
             "schema": MANIFEST_SCHEMA, "version": self.version, "checksum": digest, "source": self.checksum,
             "url": self.url, "files": fingerprint(stage),
         }
+        # Written before anything is moved: from there on nothing needs space.
+        staged = stage_file(manifest, json.dumps(record).encode(), 0o644)
         # The manifest goes first and comes last: a version without one is not trusted, and a new one is a cause to restart.
         self.host.steps.reach("forget the old manifest")
         remove_quietly(manifest)
@@ -227,13 +233,13 @@ class Release:
         self.host.steps.reach("put the release in place")
         os.rename(stage, folder)
         self.host.steps.reach("record the release")
-        os.replace(stage_file(manifest, json.dumps(record).encode(), 0o644), manifest)
+        os.replace(staged, manifest)
         remove_quietly(os.path.join(os.path.dirname(folder), ".old-" + self.version))
 
     def _sweep(self):
         """Remove what a killed run left, and versions that are neither wanted nor current nor previous."""
         home = self.host.path(self.home)
-        keep = {self.version, self.installed_version(), self._link_version(self.previous)}
+        keep = {self.version, self.installed_version(), self._link_version(self.previous)} - {None}
         for entry in os.listdir(home):
             if entry in ("current", "previous") or entry in keep:
                 continue
@@ -255,7 +261,7 @@ class Release:
             )
         address = mirrored(self.checksum, self._mirror)
         with self._ask(address) as answer:
-            text = answer.read(1 << 20).decode("utf-8", "replace")
+            text = _read(answer, 1 << 20, address, 0).decode("utf-8", "replace")
         found = find_checksum(text, self.file_name)
         if not found:
             raise Failure("{0} lists no checksum for {1}".format(address, self.file_name))
@@ -290,10 +296,7 @@ class Release:
         with self._ask(address) as answer, open(download, "wb") as handle:
             length = answer.headers.get("Content-Length")
             while True:
-                try:
-                    block = answer.read(BLOCK_BYTES)
-                except OSError as error:
-                    raise Failure("{0}: the transfer broke off after {1} bytes: {2}".format(address, received, error))
+                block = _read(answer, BLOCK_BYTES, address, received)
                 if not block:
                     break
                 received += len(block)
@@ -307,6 +310,11 @@ class Release:
         return found
 
     def _unpack(self, download, stage):
+        # Imported here: a run without a download does not pay for it.
+        import tarfile
+
+        # Newer Pythons warn when no filter is named; the members have been checked by then.
+        options = {"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}
         address = mirrored(self.url, self._mirror)
         try:
             with tarfile.open(download) as archive:
@@ -322,7 +330,8 @@ class Release:
                     member.uid = member.gid = 0
                     member.uname = member.gname = "root"
                     member.mode = (member.mode & 0o755) | stat.S_IRUSR | stat.S_IWUSR
-                    archive.extract(member, stage, numeric_owner=True, **_EXTRACT)
+                    _check_place(member, stage, address)
+                    archive.extract(member, stage, numeric_owner=True, **options)
         except (tarfile.TarError, EOFError, ValueError) as error:
             raise Failure("{0}: not a readable tar archive: {1}".format(address, error))
         except OSError as error:
@@ -333,6 +342,13 @@ class Release:
         absent = [name for name in self.creates if not os.path.lexists(os.path.join(stage, name))]
         if absent:
             raise Failure("{0}: unexpected shape: the archive lacks {1}".format(address, ", ".join(absent)))
+
+
+def _check_place(member, stage, url):
+    """Refuse a member whose folder is elsewhere: links that each look harmless can lead out of the archive together."""
+    parent = os.path.realpath(os.path.dirname(os.path.join(stage, member.name)))
+    if parent != os.path.realpath(stage) and not parent.startswith(os.path.realpath(stage) + "/"):
+        raise Failure("{0}: the archive holds '{1}', a path outside of it. Do not use it".format(url, member.name))
 
 
 def remove(host, name):
@@ -346,14 +362,20 @@ def remove(host, name):
     return True
 
 
-# Newer Pythons warn when no filter is named; the members have been checked above.
-_EXTRACT = {"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}
-
-
 def _fill(text, words):
     for key, value in words.items():
         text = text.replace("{%s}" % key, value)
     return text
+
+
+def _read(answer, size, address, received):
+    """Return the next bytes of an answer; raises Failure when the transfer breaks off."""
+    import http.client
+
+    try:
+        return answer.read(size)
+    except (OSError, http.client.HTTPException) as error:
+        raise Failure("{0}: the transfer broke off after {1} bytes: {2}".format(address, received, error))
 
 
 def _open_url(address):
