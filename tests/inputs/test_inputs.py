@@ -124,9 +124,7 @@ def authority(kind: str) -> dict[str, str]:
         .add_extension(x509.KeyUsage(key_cert_sign=True, crl_sign=True, **usage), critical=True)
         .sign(keys[0], hashes.SHA256())
     )
-    key = keys[1 if kind == "mixed" else 0].private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    key = keys[1 if kind == "mixed" else 0].private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return {
         "observatory_authority_certificate": certificate.public_bytes(serialization.Encoding.PEM).decode(),
         "observatory_authority_key": key.decode(),
@@ -209,11 +207,7 @@ def difference(before: dict[str, set[str]], after: dict[str, set[str]]) -> dict[
 @pytest.fixture(scope="session")
 def outcomes(request, tmp_path_factory):
     """Case name -> its run, under way; two at a time."""
-    wanted = {
-        item.callspec.params["case"].name
-        for item in request.session.items
-        if "case" in getattr(getattr(item, "callspec", None), "params", {})
-    }
+    wanted = {item.callspec.params["case"].name for item in request.session.items if "case" in getattr(getattr(item, "callspec", None), "params", {})}
     base = tmp_path_factory.mktemp("overlays")
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         cases = [case for case in ON_CONTROLLER if case.name in wanted]

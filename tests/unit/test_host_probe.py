@@ -146,6 +146,13 @@ def test_a_port_of_another_process_is_found_and_ones_own_is_not(host):
     assert texts(host_probe.check_ports(host, wanted))[0][0] == "prometheus_port: port 9090 is taken by prometheus (process 77)"
 
 
+def test_ports_are_left_alone_where_their_holders_cannot_be_seen(host):
+    """Only root sees who holds a port; a user without sudo is told that, and not that our own units are strangers."""
+    wanted = [{"port": 9090, "unit": "other", "variable": "prometheus_port"}]
+    _facts, findings = host_probe.probe(host, wishes(ports=wanted), user=1000)
+    assert [found["text"] for found in findings] == ["The tasks do not run as root"]
+
+
 def test_this_machines_own_listener_is_found():
     """Against the real /proc: a socket opened here carries this process' name."""
     with socket.socket() as server:
@@ -209,9 +216,7 @@ def test_a_name_that_does_not_resolve_is_found(monkeypatch):
         if name == "gone.example":
             raise socket.gaierror(-2, "Name or service not known")
 
-    names = [
-        {"name": f"{name}.example", "variable": "alertmanager_smtp_smarthost", "given": f'"{name}"'} for name in ("good", "gone", "slow")
-    ]
+    names = [{"name": f"{name}.example", "variable": "alertmanager_smtp_smarthost", "given": f'"{name}"'} for name in ("good", "gone", "slow")]
     hint = "correct the name, or add it to the name server or the host's /etc/hosts"
     assert texts(host_probe.check_names(names, resolve)) == [
         ["alertmanager_smtp_smarthost: the name gone.example does not resolve on the host (Name or service not known)", '"gone"', hint],

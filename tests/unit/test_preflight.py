@@ -10,6 +10,7 @@ import textwrap
 
 import pytest
 import yaml
+from ansible_collections.observatory.core.plugins.action.preflight import check_clock
 
 PROJECT = pathlib.Path(__file__).parents[2]
 SITE_SPEC = """
@@ -140,3 +141,20 @@ def test_an_inventory_without_hosts_is_refused(project):
         "  set in /dev/null",
         "  name an inventory with -i, for example: -i inventories/lab",
     ]
+
+
+@pytest.mark.parametrize(
+    ("then", "text"),
+    [
+        (100, None),
+        (71, None),
+        (139, None),
+        (60, "The host's clock is 40 s behind the controller's"),
+        (150, "The host's clock is 41 s ahead of the controller's"),
+    ],
+)
+def test_a_clock_is_compared_with_the_time_of_the_round_trip_left_out(then, text):
+    """Asked at 100, answered at 109: what the host read in between is right."""
+    hint = "at most 30 s are allowed; start a time service on the host (systemd-timesyncd, chrony)"
+    found = [(finding["text"], finding["hint"]) for finding in check_clock(then, 100, 109, 30)]
+    assert found == ([(text, hint)] if text else [])

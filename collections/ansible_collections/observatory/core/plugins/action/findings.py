@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.observatory.core.plugins.plugin_utils.arguments import Finding, merge, report
+from ansible_collections.observatory.core.plugins.plugin_utils.finding import Finding, merge, report
 
 
 class ActionModule(ActionBase):

@@ -14,18 +14,21 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 from ansible_collections.observatory.core.plugins.module_utils.host_probe import fingerprints, size_bytes
 from ansible_collections.observatory.core.plugins.module_utils.release import mirrored
-from ansible_collections.observatory.core.plugins.plugin_utils.arguments import (
-    SHARED_ROLE,
-    UNRESOLVED,
-    Finding,
-    Specs,
-    check,
-    load_specs,
-    show,
-)
+from ansible_collections.observatory.core.plugins.plugin_utils.arguments import UNRESOLVED, check, show
 from ansible_collections.observatory.core.plugins.plugin_utils.cross_checks import PLATFORM_GROUP, Inventory, cross_check, ports
+from ansible_collections.observatory.core.plugins.plugin_utils.finding import Finding
 from ansible_collections.observatory.core.plugins.plugin_utils.resolved import Values, Variables
-from ansible_collections.observatory.core.plugins.plugin_utils.site_content import check_scrape_files, from_problems
+from ansible_collections.observatory.core.plugins.plugin_utils.site_content import (
+    DISABLED,
+    SITE_THRESHOLDS,
+    check_scrape_files,
+    from_problems,
+    from_refusal,
+    rule_files,
+    scrape_files,
+    value_problems,
+)
+from ansible_collections.observatory.core.plugins.plugin_utils.specs import SHARED_ROLE, Specs, load_specs
 
 ROLE_OF_EVERY_HOST = "pki"
 CLOCK_TOLERANCE_SECONDS = 30
@@ -36,10 +39,9 @@ MEMORY_BYTES = {
     "node_exporter": 32 << 20,
     "blackbox_exporter": 32 << 20,
 }
-# Rules go to the hosts of this group. They are read here only where a site has something of its own among them.
+# Rules go to the hosts of this group.
 RULES_GROUP = "prometheus"
 RULES_FOLDER = "alerts"
-RULES_VARIABLES = ("observatory_thresholds_site", "observatory_alerts_disabled")
 # A product and the group whose hosts it speaks to.
 PEERS = {"prometheus": PLATFORM_GROUP, "alertmanager": "alertmanager"}
 PROBED_ARGUMENTS = ("supported", "architectures", "systemd_minimum")
@@ -69,17 +71,21 @@ class ActionModule(ActionBase):
             findings += check(resolved, variables.where, specs, roles=products, site=_site(task_vars))
         findings = [dataclasses.replace(finding, hosts=(host,)) for finding in findings]
         findings += _cross(variables, resolved, specs, products)
+        files = []
         if _is_first(task_vars, RULES_GROUP):
-            findings += self._content(variables)
+            found, files = self._content(variables, resolved, os.path.join(os.path.dirname(os.path.abspath(roles)), RULES_FOLDER))
+            findings += found
         wrong = {re.split(r"[.\[]", finding.variable)[0] for finding in findings}
         wishes = _wishes(variables, Values(resolved, variables, specs.of(products), without=wrong), specs, products, wrong)
+        wishes["site_files"] = [{"kind": file.kind, "content": file.content} for file in files]
         wishes.update({name: arguments[name] for name in PROBED_ARGUMENTS if name in arguments})
         controller_seconds = time.monotonic() - started
 
         facts = {}
         if platform:
-            facts, probed = self._probe(wishes, task_vars, int(arguments.get("clock_tolerance", CLOCK_TOLERANCE_SECONDS)))
+            facts, probed, refusals = self._probe(wishes, task_vars, int(arguments.get("clock_tolerance", CLOCK_TOLERANCE_SECONDS)))
             findings += [Finding(**{**found, "where": _where_of(variables, found), "hosts": (host,)}) for found in probed]
+            findings += [from_refusal(refusal, files[refusal["index"]]) for refusal in refusals]
         result.update(
             changed=False,
             findings=[finding.as_dict() for finding in findings],
@@ -88,34 +94,37 @@ class ActionModule(ActionBase):
         )
         return result
 
-    def _content(self, variables):
-        """Return what is wrong with the rules and scrape files of the site. The shipped ones have tests of their own."""
+    def _content(self, variables, resolved, shipped):
+        """Return (findings, files for Prometheus' own checker) of what the site says about alerts and keeps in files of its own."""
         inventory = str(variables.raw.get("inventory_dir") or "")
+        folder = os.path.join(inventory, RULES_FOLDER)
         findings = check_scrape_files(inventory, variables.place) if inventory else []
-        if not (os.path.isdir(os.path.join(inventory, RULES_FOLDER)) or any(name in variables.raw for name in RULES_VARIABLES)):
-            return findings
+        files = scrape_files(inventory, variables.place) if inventory and not findings else []
+        if not os.path.isdir(folder):
+            values = (resolved.get(name) for name in ("observatory_thresholds", SITE_THRESHOLDS, DISABLED))
+            return findings + from_problems(value_problems(shipped, *values), variables.where), files
         lookup = lookup_loader.get("observatory.core.alert_rules", loader=self._loader, templar=variables.templar)
         try:
-            lookup.run([], variables=variables.raw)
+            files += rule_files(lookup.run([], variables=variables.raw)[0], folder)
         except AnsibleError as error:
             problems = getattr(error.__context__, "problems", None)
             findings += from_problems(problems, variables.where) if problems else [Finding(_one_line(error))]
-        return findings
+        return findings, files
 
     def _probe(self, wishes, task_vars, tolerance):
-        """Return (facts, findings as mappings) of the host; that it cannot be asked is a finding."""
+        """Return (facts, findings as mappings, refused files) of the host; that it cannot be asked is a finding."""
         sent = time.time()
         try:
             answer = self._execute_module(module_name=self._task.action, module_args=wishes, task_vars=task_vars)
         except AnsibleConnectionFailure as error:
-            return {}, [_unreachable(error, task_vars)]
+            return {}, [_unreachable(error, task_vars)], []
         except AnsibleError as error:
-            return {}, [_finding("The host cannot be asked", hint=_one_line(error))]
+            return {}, [_finding("The host cannot be asked", hint=_one_line(error))], []
         if answer.get("failed") or answer.get("unreachable") or "facts" not in answer:
-            return {}, [_no_answer(answer, task_vars)]
+            return {}, [_no_answer(answer, task_vars)], []
         facts, findings = answer["facts"], answer["findings"]
         findings += check_clock(facts["time"], sent, time.time(), tolerance)
-        return facts, findings
+        return facts, findings, answer["refusals"]
 
 
 # -- what is there -------------------------------------------------------------------------------------------------------------

@@ -92,6 +92,14 @@ options:
       variable: {description: The variable of the version., type: str, default: ""}
       source: {description: The variable of the server's address., type: str, default: ""}
       given: {description: That variable's value., type: str, default: ""}
+  site_files:
+    description: Rule and scrape files of the site. Where Prometheus is installed already, its checker reads them.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      kind: {description: V(rules) or V(scrape)., type: str, required: true, choices: [rules, scrape]}
+      content: {description: The text that would be shipped., type: str, required: true}
   authority_fingerprints:
     description: SHA-256 of the authorities that the site trusts. A host that trusts none of them belongs to another site.
     type: list
@@ -143,7 +151,7 @@ facts:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.observatory.core.plugins.module_utils import host_probe
+from ansible_collections.observatory.core.plugins.module_utils import host_probe, site_files
 
 
 def _entries(**names):
@@ -162,9 +170,8 @@ ARGUMENTS = {
     "disks": _entries(path=NEEDED, bytes=NUMBER, variable=TEXT, given=TEXT),
     "memory": _entries(product=NEEDED, bytes=NUMBER),
     "names": _entries(name=NEEDED, variable=NEEDED, given=TEXT),
-    "releases": _entries(
-        product=NEEDED, version=NEEDED, url=NEEDED, arch={"type": "dict", "default": {}}, variable=TEXT, source=TEXT, given=TEXT
-    ),
+    "releases": _entries(product=NEEDED, version=NEEDED, url=NEEDED, arch={"type": "dict", "default": {}}, variable=TEXT, source=TEXT, given=TEXT),
+    "site_files": _entries(kind={**NEEDED, "choices": ["rules", "scrape"]}, content=NEEDED),
     "authority_fingerprints": {"type": "list", "elements": "str", "default": []},
 }
 
@@ -172,7 +179,7 @@ ARGUMENTS = {
 def main():
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     facts, findings = host_probe.probe(host_probe.Machine(), module.params)
-    module.exit_json(changed=False, facts=facts, findings=findings)
+    module.exit_json(changed=False, facts=facts, findings=findings, refusals=site_files.refusals(module.params["site_files"]))
 
 
 if __name__ == "__main__":

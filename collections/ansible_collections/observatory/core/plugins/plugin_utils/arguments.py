@@ -6,27 +6,20 @@ expected, the nearest valid name and, through an origin lookup that the caller b
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import difflib
-import hashlib
 import json
-import os
-import pathlib
 import re
-import tempfile
 import typing as t
 
-# The role that holds the variables that several roles share; they begin with this prefix instead of the role's name.
-SHARED_ROLE = "site"
-SHARED_PREFIX = "observatory_"
+from .finding import Finding
+from .specs import RELATIONS, SHARED_PREFIX, SHARED_ROLE, Specs
 
 # A name with a role's prefix is meant for that role, so even a faint likeness helps. Any other name is probably the
 # site's own: only a slip of a letter or two is taken for a mistake.
 NEAREST_CUTOFF = 0.65
 SLIP_CUTOFF = 0.87
 
-SECRET_WORDS = ("password", "token", "key", "secret")
+SECRET_WORDS = {"password", "token", "key", "secret"}
 SECRETS_FILE = "secrets.yml"
 # A key with this ending holds the name of a variable: secrets have names that the site chooses.
 REFERENCE_ENDING = "_variable"
@@ -51,7 +44,6 @@ ANSIBLE_NAMES = frozenset(
     )
 )
 SHOWN_VALUE_LENGTH = 60
-CACHE_SCHEMA = 3
 
 Path = tuple[str | int, ...]
 
@@ -63,153 +55,13 @@ class Unresolved:
 UNRESOLVED = Unresolved()
 
 
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """One problem. `text` is a sentence; the rest is shown below it where it is known."""
-
-    text: str
-    variable: str = ""
-    """Path of the variable as an operator writes it: observatory_services.shop.metrics.port"""
-    where: str = ""
-    """File and line that set it, or how else it came in."""
-    given: str = ""
-    """The value as shown; empty when there is none, never a secret."""
-    hint: str = ""
-    """The next action: the nearest valid name, a command, an example."""
-    hosts: tuple[str, ...] = ()
-    """The hosts that it concerns; empty: the inventory as a whole."""
-
-    def as_dict(self) -> dict[str, t.Any]:
-        return {**dataclasses.asdict(self), "hosts": list(self.hosts)}
-
-    @classmethod
-    def from_dict(cls, data: t.Mapping[str, t.Any]) -> Finding:
-        names = {field.name for field in dataclasses.fields(cls)}
-        values = {name: value for name, value in data.items() if name in names}
-        return cls(**{**values, "hosts": tuple(values.get("hosts") or ())})
-
-    def lines(self, all_hosts: t.Collection[str] = ()) -> list[str]:
-        """Return at most four lines. Hosts are left out when the finding concerns all that were looked at."""
-        below = []
-        origin = [f"set in {self.where}" if self.where else "", f"given: {self.given}" if self.given else ""]
-        if any(origin):
-            below.append("; ".join(part for part in origin if part))
-        if self.hint:
-            below.append(self.hint)
-        if self.hosts and set(self.hosts) != set(all_hosts):
-            below.append("on " + ", ".join(self.hosts))
-        return [self.text, *("  " + line for line in below)]
-
-
-def merge(findings: t.Iterable[Finding]) -> list[Finding]:
-    """Return the findings, those that differ by host alone made one, in the order of their first appearance."""
-    merged: dict[Finding, list[str]] = {}
-    for finding in findings:
-        hosts = merged.setdefault(dataclasses.replace(finding, hosts=()), [])
-        hosts.extend(host for host in finding.hosts if host not in hosts)
-    return [dataclasses.replace(finding, hosts=tuple(hosts)) for finding, hosts in merged.items()]
-
-
-def report(findings: t.Sequence[Finding], hosts: t.Collection[str] = ()) -> str:
-    """Return the message of a run: a headline, then each finding's lines."""
-    found = merge(findings)
-    headline = f"{len(found)} problem{'' if len(found) == 1 else 's'}, nothing was changed"
-    return "\n".join([headline, *(line for finding in found for line in finding.lines(hosts))])
-
-
-# -- the table of specs ------------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class Specs:
-    """All roles' variables: name -> option (with `role`), and what the roles install: role -> its component's arguments."""
-
-    options: dict[str, dict[str, t.Any]]
-    roles: tuple[str, ...]
-    components: dict[str, dict[str, t.Any]] = dataclasses.field(default_factory=dict)
-    rules: dict[str, dict[str, t.Any]] = dataclasses.field(default_factory=dict)
-    """Role -> the relations of its variables: required_if, mutually_exclusive, required_together, required_one_of."""
-
-    def prefix(self, role: str) -> str:
-        return SHARED_PREFIX if role == SHARED_ROLE else role + "_"
-
-    def owner(self, name: str) -> str | None:
-        """Return the role whose prefix a name carries, the longest one: elasticsearch_exporter before elasticsearch."""
-        fitting = [role for role in self.roles if name.startswith((self.prefix(role), "__" + self.prefix(role)))]
-        return max(fitting, key=len, default=None)
-
-    def of(self, roles: t.Collection[str]) -> dict[str, dict[str, t.Any]]:
-        """Return the options that hosts of these roles need; the shared ones always."""
-        return {name: option for name, option in self.options.items() if option["role"] in (SHARED_ROLE, *roles)}
-
-
-RELATIONS = ("required_if", "mutually_exclusive", "required_together", "required_one_of", "required_by")
-
-
-def load_specs(roles: str | os.PathLike, *, cache: str | os.PathLike | None = None) -> Specs:
-    """Return the table of all roles below a folder.
-
-    Reading YAML costs tens of milliseconds in every process; with `cache` (a folder) the table is kept there as JSON
-    under the sizes and times of the files it came from.
-    """
-    folder = pathlib.Path(roles)
-    files = sorted([*folder.glob("*/meta/argument_specs.yml"), *folder.glob("*/tasks/main.yml")])
-    stamp = json.dumps([CACHE_SCHEMA, [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]])
-    kept = pathlib.Path(cache, f"specs-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}.json") if cache else None
-    if kept:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            data = json.loads(kept.read_text(encoding="utf-8"))
-            if data.pop("stamp") == stamp:
-                return Specs(**{**data, "roles": tuple(data["roles"])})
-    specs = _read_specs(files)
-    if kept:
-        with contextlib.suppress(OSError, TypeError):
-            _keep(kept, json.dumps({"stamp": stamp, **dataclasses.asdict(specs)}))
-    return specs
-
-
-def _read_specs(files: t.Iterable[pathlib.Path]) -> Specs:
-    import yaml  # late: a run that finds the cache does not need it
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    options: dict[str, dict[str, t.Any]] = {}
-    components: dict[str, dict[str, t.Any]] = {}
-    rules: dict[str, dict[str, t.Any]] = {}
-    roles = []
-    for file in files:
-        role = file.parent.parent.name
-        with file.open(encoding="utf-8") as stream:
-            data = yaml.load(stream, loader)
-        if file.name == "argument_specs.yml":
-            main = ((data or {}).get("argument_specs") or {}).get("main") or {}
-            roles.append(role)
-            rules[role] = {word: main[word] for word in RELATIONS if main.get(word)}
-            for name, option in (main.get("options") or {}).items():
-                if name in options:
-                    raise ValueError(f"{file}: {name} is declared by the role {options[name]['role']} too")
-                options[name] = {**(option or {}), "role": role}
-        else:
-            tasks = [task for task in data or [] if isinstance(task, dict) and "observatory.core.component" in task]
-            if tasks:
-                components[role] = tasks[0]["observatory.core.component"]
-    return Specs(options=options, roles=tuple(roles), components=components, rules=rules)
-
-
-def _keep(file: pathlib.Path, text: str) -> None:
-    """Write the cache beside and rename it: hosts are checked by several processes at once."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, delete=False) as stream:
-        stream.write(text)
-    os.replace(stream.name, file)
-
-
 # -- values ------------------------------------------------------------------------------------------------------------
 
 
 def is_secret(path: Path, option: t.Mapping[str, t.Any] | None = None, where: str = "") -> bool:
     """Say whether a value must not be shown: its option says so, a word of its path does, or it stands among the secrets."""
-    names = [str(part) for part in path]
-    return bool((option or {}).get("no_log")) or SECRETS_FILE in where or any(name.rpartition("_")[2] in SECRET_WORDS for name in names)
+    names = [str(part) for part in path if not str(part).endswith(REFERENCE_ENDING)]
+    return bool((option or {}).get("no_log")) or SECRETS_FILE in where or any(SECRET_WORDS & set(name.split("_")) for name in names)
 
 
 def references(value: t.Any, path: Path = ()) -> t.Iterator[tuple[Path, str]]:
@@ -343,9 +195,7 @@ class _Walk:
         self._where = where
         self._labels: dict[Path, str] = {}
 
-    def add(
-        self, path: Path, text: str, *, value: t.Any = UNRESOLVED, secret: bool = False, hint: str = "", at: Path | None = None
-    ) -> None:
+    def add(self, path: Path, text: str, *, value: t.Any = UNRESOLVED, secret: bool = False, hint: str = "", at: Path | None = None) -> None:
         variable = path_text(path, self._labels)
         where = self._where(at or path)
         given = "" if value is UNRESOLVED else show(value, secret or SECRETS_FILE in where)
@@ -410,9 +260,7 @@ class _Walk:
             if isinstance(label, str):
                 self._labels[inside] = label
                 if label in seen:
-                    self.add(
-                        inside, "is there twice; names must differ", hint=f"entries {seen[label] + 1} and {index + 1} of {path_text(path)}"
-                    )
+                    self.add(inside, "is there twice; names must differ", hint=f"entries {seen[label] + 1} and {index + 1} of {path_text(path)}")
                 seen.setdefault(label, index)
             self.value(inside, entry, element)
 

@@ -12,8 +12,10 @@ import re
 import typing as t
 
 # certificates is imported here, and so in the process that starts all others: each of them then has cryptography (35 ms) for nothing.
-from .arguments import SECRETS_FILE, SLIP_CUTOFF, UNRESOLVED, Finding, Path, Specs, nearest, path_text, references, show
+from .arguments import SECRETS_FILE, SLIP_CUTOFF, UNRESOLVED, Path, nearest, path_text, references, show, type_of
 from .certificates import check_authority
+from .finding import Finding
+from .specs import Specs
 
 PLATFORM_GROUP = "observatory"
 
@@ -123,9 +125,7 @@ def check_service_names(inventory: Inventory) -> t.Iterator[Finding]:
         if name in OWN_JOBS:
             path = f"observatory_services.{name}"
             where = inventory.where(("observatory_services", key))
-            yield Finding(
-                f"{path} has the name of one of the platform's own jobs", path, where, "", "choose another name, for example my-" + name
-            )
+            yield Finding(f"{path} has the name of one of the platform's own jobs", path, where, "", "choose another name, for example my-" + name)
 
 
 def _unknown_hosts(inventory: Inventory, path: str, at: Path, hosts: t.Any) -> t.Iterator[Finding]:
@@ -160,18 +160,15 @@ def check_ports_differ(inventory: Inventory) -> t.Iterator[Finding]:
 
 def check_references(inventory: Inventory) -> t.Iterator[Finding]:
     """A key that names a variable names one that is set."""
-    for name in inventory.specs.of(inventory.products):
-        value = inventory.variables.get(name) if name in inventory.variables else None
+    for name, option in inventory.specs.of(inventory.products).items():
+        # Only these can hold a reference, and each other default would be rendered for nothing.
+        value = inventory.variables.get(name) if type_of(option) in ("dict", "list") else None
         for path, variable in references(value, (name,)):
             if variable in inventory.variables:
                 continue
             text = path_text(path)
             near = nearest(variable, inventory.variables, SLIP_CUTOFF)
-            hint = (
-                f"did you mean {near}?"
-                if near
-                else f"set {variable} in inventories/{inventory.site or '<site>'}/group_vars/all/{SECRETS_FILE}"
-            )
+            hint = f"did you mean {near}?" if near else f"set {variable} in inventories/{inventory.site or '<site>'}/group_vars/all/{SECRETS_FILE}"
             yield Finding(f"{text} names {variable}, which is not set", text, inventory.where(path), show(variable), hint)
 
 
@@ -257,9 +254,9 @@ INVENTORY_CHECKS: tuple[Check, ...] = (
     check_platform_has_hosts,
     check_groups_that_need_each_other,
     check_group_names,
-    check_authorities,
 )
 HOST_CHECKS: tuple[Check, ...] = (
+    check_authorities,
     check_teams,
     check_services,
     check_service_names,

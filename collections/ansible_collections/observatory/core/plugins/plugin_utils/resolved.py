@@ -10,7 +10,8 @@ import typing as t
 from ansible.errors import AnsibleError
 from ansible.template import trust_as_template
 
-from .arguments import UNRESOLVED, Finding, Path, is_secret, path_text, show
+from .arguments import UNRESOLVED, Path, is_secret, path_text, show
+from .finding import Finding
 
 try:
     from ansible._internal._datatag._tags import Origin
@@ -154,11 +155,7 @@ class Variables:
         self._reported.add(variable)
         reason = " ".join(str(getattr(error, "message", "") or error).split())
         undefined = re.search(r"'([^']+)' is undefined", reason)
-        text = (
-            f"{variable} uses {undefined.group(1)}, which is not defined"
-            if undefined
-            else f"{variable} is a template that cannot be resolved"
-        )
+        text = f"{variable} uses {undefined.group(1)}, which is not defined" if undefined else f"{variable} is a template that cannot be resolved"
         hint = "" if undefined else reason[:140]
         self.findings.append(Finding(text, variable, self.where(path), show(value, is_secret(path, option)), hint))
 
@@ -170,9 +167,7 @@ def _folder(source: str) -> str:
 class Values(collections.abc.Mapping):
     """What is in force: the values given, and the roles' defaults, each rendered when it is first asked for."""
 
-    def __init__(
-        self, given: t.Mapping[str, t.Any], variables: Variables, names: t.Iterable[str], *, without: t.Collection[str] = ()
-    ) -> None:
+    def __init__(self, given: t.Mapping[str, t.Any], variables: Variables, names: t.Iterable[str], *, without: t.Collection[str] = ()) -> None:
         self._values = {name: given[name] for name in given if name not in without}
         self._variables = variables
         self._names = [name for name in names if name not in without]

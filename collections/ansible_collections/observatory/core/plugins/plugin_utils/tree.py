@@ -100,9 +100,10 @@ def _render_file(action, templar, source):
     if rendered is None:
         return ""  # a template whose conditions left nothing: the file is not wanted
     if not isinstance(rendered, str):
+        kind = type(rendered).__name__.replace("_AnsibleTagged", "").lower()
         raise AnsibleError(
             "{0}: the template is one lone expression and gives {1}, not text: end it with `| to_nice_yaml` or the like".format(
-                _short(source), type(rendered).__name__
+                _short(source), kind
             )
         )
     return str(rendered)
