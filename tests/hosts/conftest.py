@@ -25,7 +25,7 @@ OBSERVE = (HERE / "observe.py").read_text()
 EVERYTHING = r"""
 cd /
 find etc opt usr/local var/lib run/observatory home tmp -xdev \( -path var/lib/systemd -o -path etc/mtab -o -path 'tmp/systemd-private*' \
-    -o -path 'home/*/.ansible*' -o -path '*/.cache' \) -prune -o -printf '%y %m %u:%g %p %l\n' 2>/dev/null | sort
+    -o -path 'home/*/.ansible*' -o -path '*/.cache' \) -prune -o -printf '%y %m %u:%g %p %l\n' 2>/dev/null | grep -v ' run/observatory $' | sort
 find etc opt usr/local var/lib/observatory -xdev -type f ! -name 'passwd-' ! -name 'group-' ! -name 'shadow-' ! -name 'gshadow-' -print0 \
     2>/dev/null | sort -z | xargs -0 sha256sum
 getent passwd; getent group

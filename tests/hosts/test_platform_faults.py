@@ -61,7 +61,7 @@ def test_hand_edit_is_shown_in_the_diff_put_back_and_reloaded():
     assert host("hub").run("grep -q 55s /etc/prometheus/prometheus.yml").rc == 0
     converge(expect_change=True)
     assert host("hub").run("grep -q 55s /etc/prometheus/prometheus.yml").rc == 1
-    wait_for("reload", lambda: prometheus("prometheus_config_last_reload_successful")[0]["value"][1] == "1")
+    wait_for("reload", lambda: bool(prometheus("prometheus_config_last_reload_successful == 1")))
     assert pids() == before
 
 
