@@ -16,7 +16,7 @@ def main() -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("engine", help="make sure that a container engine runs")
     verbs.add_parser("image", help="make the hosts' image").add_argument("suite", choices=sorted({lab.suite for lab in LABS.values()}))
-    verbs.add_parser("mirror", help="make the artifact mirror")
+    verbs.add_parser("mirror", help="make the artifact mirror, and list what it holds and from where")
     verbs.add_parser("status", help="list what runs")
     verbs.add_parser("clean", help="remove all labs, images and what was built")
     for verb, words in (("up", "bring the hosts up"), ("reset", "make the hosts anew, bare"), ("down", "remove the hosts")):

@@ -16,6 +16,8 @@ from pathlib import Path
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "observatory" / "lab"
 LOGIN = "ops"
+# The container of mirror, mail server and recorded notifications, beside a lab's hosts.
+SERVICES = "services"
 
 
 class LabError(Exception):
@@ -32,12 +34,8 @@ class Lab:
     hosts: tuple[str, ...]
 
     def address(self, host: str) -> str:
-        """Return a host's address; the services' container has .10, hosts follow in order."""
-        return f"{self.network}.{11 + self.hosts.index(host)}"
-
-    @property
-    def services_address(self) -> str:
-        return f"{self.network}.10"
+        """Return a host's address; `services` has .10, hosts follow in order."""
+        return f"{self.network}.{10 + (SERVICES, *self.hosts).index(host)}"
 
     @property
     def bridge(self) -> str:
@@ -120,12 +118,28 @@ class Archive:
     @classmethod
     def of_this_machine(cls) -> Archive:
         """Read it from the machine's own apt sources; raises LabError on a machine without any."""
-        lines = run(["apt-get", "indextargets", "--format", "$(REPO_URI)|$(SUITE)|$(COMPONENT)", "Created-By: Packages"]).stdout
-        for line in lines.splitlines():
-            uri, _suite, component = line.split("|")
-            if component == "main" and uri.rstrip("/").endswith("/debian"):
-                return cls(uri.rstrip("/"))
-        raise LabError("no Debian archive in this machine's apt sources. Add one to /etc/apt/sources.list.d, run apt-get update")
+        targets = run(["apt-get", "indextargets", "--format", "$(REPO_URI)|$(LABEL)|$(COMPONENT)", "Created-By: Packages"]).stdout
+        return cls(archive_among(targets))
+
+    @property
+    def source_options(self) -> str:
+        """The options of a line in sources.list: the key that Debian signs with."""
+        keyrings = [path for path in KEYRINGS if os.path.exists(path)]
+        return f"[signed-by={keyrings[0]}]" if keyrings else ""
+
+
+KEYRINGS = ("/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp")
+
+
+def archive_among(targets: str) -> str:
+    """Return the address of Debian's archive out of lines `URI|LABEL|COMPONENT` as apt prints them; raises LabError when none is there."""
+    lines = [line.split("|") for line in targets.splitlines()]
+    main = [(uri.rstrip("/"), label) for uri, label, component in lines if component == "main"]
+    # A label is only known once the lists are there; before that the usual path tells.
+    for uri, label in main:
+        if label == "Debian" or uri.endswith("/debian"):
+            return uri
+    raise LabError("no Debian archive in this machine's apt sources. Add one to /etc/apt/sources.list.d, run apt-get update")
 
 
 def install_packages(*names: str) -> None:
@@ -137,3 +151,10 @@ def install_packages(*names: str) -> None:
         run(["apt-get", "update", "-q"], check=False)
         environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
         run(["apt-get", "install", "-q", "-y", "--no-install-recommends", *names], env=environment)
+
+
+def need(**packages: str) -> None:
+    """Install what a machine may lack: program -> its Debian package."""
+    missing = [package for program, package in packages.items() if not shutil.which(program.replace("_", "-"))]
+    if missing:
+        install_packages(*missing)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 from . import engine, image, mirror
-from .common import CACHE, LABS, LOGIN, Lab, LabError, digest, docker, docker_program, progress, run
+from .common import CACHE, LABS, LOGIN, SERVICES, Lab, LabError, digest, docker, docker_program, locked, need, progress, run
 
 BOOT_SECONDS = 90
 STOP_SECONDS = 60
+MAIL_PORT = 587
 SERVICE_NAMES = ("mirror.lab", "mail.lab", "sink.lab")
 FOLDER = Path(__file__).parent
 SSH_KEY = CACHE / "ssh" / "id_ed25519"
@@ -33,15 +37,28 @@ def up(lab: Lab) -> None:
     engine.ensure()
     name = image.ensure(lab.suite)
     mirror.ensure()
-    _make_keys()
-    if not docker("network", "ls", "--quiet", "--filter", f"name=^{lab.bridge}$"):
-        docker("network", "create", "--subnet", f"{lab.network}.0/24", lab.bridge)
+    with locked("keys"):
+        _make_keys()
+    _make_network(lab)
     with progress(f"hosts {', '.join(lab.hosts)} of the lab '{lab.name}'"):
         _start_services(lab, name)
+        fresh = {host: _start_host(lab, host, name) for host in lab.hosts}
         for host in lab.hosts:
-            _start_host(lab, host, name)
-        for host in lab.hosts:
-            _wait(lab, host)
+            _wait(lab, host, bare=fresh[host])
+        _wait_for_services(lab)
+
+
+def _make_network(lab: Lab) -> None:
+    if docker("network", "ls", "--quiet", "--filter", f"name=^{lab.bridge}$"):
+        return
+    done = run([docker_program(), "network", "create", "--subnet", f"{lab.network}.0/24", lab.bridge], check=False)
+    if "overlaps" in done.stderr:
+        raise LabError(
+            f"the lab '{lab.name}' needs {lab.network}.0/24, which another network of the engine has. "
+            "Find it (docker network inspect $(docker network ls -q)) and remove it, or change the lab's network in lab/common.py"
+        )
+    if done.returncode != 0:
+        raise LabError(f"the network of the lab '{lab.name}' cannot be made: {done.stderr.strip()}")
 
 
 def down(lab: Lab) -> None:
@@ -71,11 +88,19 @@ def status() -> str:
 def reboot(lab: Lab, host: str) -> None:
     """Restart a host, and wait until it can be used."""
     container = lab.container(_known(lab, host))
+    if host == SERVICES:
+        docker("restart", "--time", "1", container)
+        _wait_for_services(lab)
+        return
     # What systemd takes for an order to power off; the SIGTERM of `docker restart` only makes it start itself anew.
     docker("kill", "--signal", "SIGRTMIN+3", container)
-    run([docker_program(), "wait", container], timeout=STOP_SECONDS)
+    try:
+        run([docker_program(), "wait", container], timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        hangs = f"python -m lab exec {lab.name} {host} systemctl list-jobs"
+        raise LabError(f"{host} has not powered off within {STOP_SECONDS} s. What hangs: {hangs}") from None
     docker("start", container)
-    _wait(lab, host)
+    _wait(lab, host, bare=False)
 
 
 def cut(lab: Lab, host: str) -> None:
@@ -85,7 +110,12 @@ def cut(lab: Lab, host: str) -> None:
 
 def join(lab: Lab, host: str) -> None:
     """Put a host back on its network, with the address that it had."""
-    docker("network", "connect", "--ip", lab.address(_known(lab, host)), "--alias", host, lab.bridge, lab.container(host))
+    docker("network", "connect", "--ip", lab.address(_known(lab, host)), *_aliases(host, "--alias"), lab.bridge, lab.container(host))
+
+
+def _aliases(host: str, option: str) -> list[str]:
+    """Return the options that give a container its names in the lab's network."""
+    return [argument for name in (SERVICE_NAMES if host == SERVICES else (host,)) for argument in (option, name)]
 
 
 def execute(lab: Lab, host: str, argv: list[str]) -> int:
@@ -94,8 +124,10 @@ def execute(lab: Lab, host: str, argv: list[str]) -> int:
 
 
 def _known(lab: Lab, host: str) -> str:
-    if host not in lab.hosts:
-        raise LabError(f"the lab '{lab.name}' has no host '{host}'. It has: {', '.join(lab.hosts)}")
+    if host not in (*lab.hosts, SERVICES):
+        raise LabError(f"the lab '{lab.name}' has no host '{host}'. It has: {', '.join((*lab.hosts, SERVICES))}")
+    if not docker("ps", "--all", "--quiet", "--filter", f"name=^{lab.container(host)}$"):
+        raise LabError(f"{host} of the lab '{lab.name}' is not up. Bring it up: python -m lab up {lab.name}")
     return host
 
 
@@ -103,39 +135,40 @@ def _containers(lab: Lab) -> list[str]:
     return docker("ps", "--all", "--quiet", "--filter", f"label=observatory.lab={lab.name}").split()
 
 
-def _recipe(*parts: str) -> str:
-    return digest(*parts)
-
-
-def _is_current(container: str, recipe: str) -> bool:
-    """Whether a container runs that was made by the same recipe; another one is removed."""
+def _is_current(lab: Lab, host: str, recipe: str) -> bool:
+    """Whether a container made by the same recipe runs, started or joined when need be; one of another recipe is removed."""
+    container = lab.container(host)
     found = run([docker_program(), "inspect", container], check=False)
     if found.returncode != 0:
         return False
     state = json.loads(found.stdout)[0]
-    if state["Config"]["Labels"].get("observatory.recipe") == recipe and state["State"]["Running"]:
-        return True
     if state["Config"]["Labels"].get("observatory.recipe") == recipe:
-        docker("start", container)
+        if not state["State"]["Running"]:
+            docker("start", container)
+        if lab.bridge not in state["NetworkSettings"]["Networks"]:
+            join(lab, host)
         return True
     docker("rm", "--force", "--volumes", container)
     return False
 
 
-def _start_host(lab: Lab, host: str, image_name: str) -> None:
+def _start_host(lab: Lab, host: str, image_name: str) -> bool:
+    """Start a host; return whether it is a new, bare one."""
     container, address = lab.container(host), lab.address(host)
     flags = [*SYSTEMD_FLAGS]
     if mirror.wanted():
         flags += ["-v", f"{mirror.ALERTMANAGER_TEMPLATES}:/usr/share/prometheus/alertmanager:ro"]
-    recipe = _recipe(image_name, address, *flags)
-    if _is_current(container, recipe):
-        return
-    names = [argument for name in SERVICE_NAMES for argument in ("--add-host", f"{name}:{lab.services_address}")]
+    recipe = digest(image_name, address, *flags)
+    if _is_current(lab, host, recipe):
+        return False
+    names = [argument for name in SERVICE_NAMES for argument in ("--add-host", f"{name}:{lab.address(SERVICES)}")]
     docker(
-        "run", "--detach", "--name", container, "--hostname", host, "--network", lab.bridge, "--ip", address, "--network-alias", host,
-        "--label", f"observatory.lab={lab.name}", "--label", f"observatory.recipe={recipe}", *names, *flags, image_name,
+        "run", "--detach", "--name", container, "--hostname", host, "--network", lab.bridge, "--ip", address,
+        *_aliases(host, "--network-alias"), "--label", f"observatory.lab={lab.name}", "--label", f"observatory.recipe={recipe}",
+        *names, *flags, image_name,
     )
     _authorize(container)
+    return True
 
 
 def _authorize(container: str) -> None:
@@ -147,16 +180,15 @@ def _authorize(container: str) -> None:
 
 
 def _start_services(lab: Lab, image_name: str) -> None:
-    container = lab.container("services")
+    container = lab.container(SERVICES)
     program = FOLDER / "services.py"
-    recipe = _recipe(image_name, program.read_text(), str(mirror.MIRROR), SMTP_PASSWORD.read_text(), MAIL_AUTHORITY.read_text())
-    if _is_current(container, recipe):
+    recipe = digest(image_name, program.read_text(), str(mirror.MIRROR), SMTP_PASSWORD.read_text(), MAIL_AUTHORITY.read_text())
+    if _is_current(lab, SERVICES, recipe):
         return
     mirror.MIRROR.mkdir(parents=True, exist_ok=True)
-    aliases = [argument for name in SERVICE_NAMES for argument in ("--network-alias", name)]
     docker(
-        "create", "--name", container, "--hostname", "services", "--network", lab.bridge, "--ip", lab.services_address, *aliases,
-        "--label", f"observatory.lab={lab.name}", "--label", f"observatory.recipe={recipe}",
+        "create", "--name", container, "--hostname", SERVICES, "--network", lab.bridge, "--ip", lab.address(SERVICES),
+        *_aliases(SERVICES, "--network-alias"), "--label", f"observatory.lab={lab.name}", "--label", f"observatory.recipe={recipe}",
         "-v", f"{mirror.MIRROR}:/srv/mirror:ro", "-v", f"{SMTP_PASSWORD}:/run/smtp_password:ro",
         "-v", f"{MAIL_AUTHORITY}:/run/mail.crt:ro", "-v", f"{MAIL_AUTHORITY.with_suffix('.key')}:/run/mail.key:ro",
         image_name, "python3", "/services.py",
@@ -165,19 +197,45 @@ def _start_services(lab: Lab, image_name: str) -> None:
     docker("start", container)
 
 
-def _wait(lab: Lab, host: str) -> None:
-    """Wait until systemd has finished its start and the login works; raises LabError with what hangs."""
+def _wait(lab: Lab, host: str, *, bare: bool) -> None:
+    """Wait until systemd has finished its start and the login works; raises LabError with what hangs.
+
+    A bare host has no failed unit. One in use may have: to repair that is what the next run of site.yml is for.
+    """
     container, deadline = lab.container(host), time.monotonic() + BOOT_SECONDS
-    state = ""
-    while time.monotonic() < deadline:
+    state, up_states = "", ("running",) if bare else ("running", "degraded")
+    while time.monotonic() < deadline and not (bare and state == "degraded"):
         state = run([docker_program(), "exec", container, "systemctl", "is-system-running"], check=False).stdout.strip()
-        if state == "degraded":
-            break
-        if state == "running" and _login_works(lab.address(host)):
+        if state in up_states and _login_works(lab.address(host)):
+            if state == "degraded":
+                print(f"lab: {host} is up; failed units: {_failed_units(container)}", file=sys.stderr, flush=True)
             return
         time.sleep(0.3)
-    failed = run([docker_program(), "exec", container, "systemctl", "--failed", "--no-legend"], check=False).stdout.strip()
-    raise LabError(f"{host} of the lab '{lab.name}' does not come up (systemd: {state or 'no answer'}). Failed units: {failed or 'none'}")
+    raise LabError(
+        f"{host} of the lab '{lab.name}' does not come up (systemd: {state or 'no answer'}, failed units: {_failed_units(container)}). "
+        f"Look: docker logs {container}; make it anew: python -m lab reset {lab.name}"
+    )
+
+
+def _failed_units(container: str) -> str:
+    argv = [docker_program(), "exec", container, "systemctl", "list-units", "--failed", "--no-legend", "--plain"]
+    return ", ".join(line.split()[0] for line in run(argv, check=False).stdout.splitlines() if line) or "none"
+
+
+def _wait_for_services(lab: Lab) -> None:
+    """Wait until the services' container answers; raises LabError with what it has printed."""
+    address, deadline = lab.address(SERVICES), time.monotonic() + BOOT_SECONDS / 3
+    # No proxy lies between this machine and its own containers.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while time.monotonic() < deadline:
+        try:
+            opener.open(f"http://{address}/received?since={time.time():.0f}", timeout=2).close()
+            socket.create_connection((address, MAIL_PORT), timeout=2).close()
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    said = run([docker_program(), "logs", "--tail", "8", lab.container(SERVICES)], check=False)
+    raise LabError(f"mirror and mail server of the lab '{lab.name}' do not answer at {address}:\n{said.stdout}{said.stderr}")
 
 
 def _login_works(address: str) -> bool:
@@ -190,6 +248,7 @@ def _login_works(address: str) -> bool:
 
 def _make_keys() -> None:
     """Make what only this machine's labs know: the login's key, the mail server's password and certificate."""
+    need(ssh_keygen="openssh-client", openssl="openssl")
     if not SSH_KEY.exists():
         SSH_KEY.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "observatory-lab", "-f", str(SSH_KEY)])
@@ -203,4 +262,3 @@ def _make_keys() -> None:
             "-subj", "/CN=mail.lab", "-addext", "subjectAltName=DNS:mail.lab",
             "-keyout", str(MAIL_AUTHORITY.with_suffix(".key")), "-out", str(MAIL_AUTHORITY),
         ])
-    print(f"lab: {LOGIN} logs in with {SSH_KEY}", file=sys.stderr)

@@ -2,92 +2,113 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import image
+from . import engine, image, toy
+from .archives import repack, sha256, write_checksums
 from .common import CACHE, Archive, LabError, digest, docker_program, locked, progress, run
 
 MIRROR = CACHE / "mirror"
-# Debian's Alertmanager reads its default templates from here, where upstream's has them built in; the lab's hosts mount it.
+# Path of a pinned archive -> what was made for it, and from what.
+MANIFEST = MIRROR / "manifest.json"
+# Debian's Alertmanager reads default.tmpl and email.tmpl from here, where upstream's has them built in; the lab's hosts mount it.
 ALERTMANAGER_TEMPLATES = CACHE / "alertmanager-templates"
-GITHUB = "github.com/{owner}/releases/download/v{version}"
-FORMAT = 1
+FORMAT = "2"
+BUILDER_SUITE = "trixie"
+# What a builder must know of this machine's way to the registries; passed by name, so that no value shows in a process list.
+BUILDER_ENVIRONMENT = (
+    "GOPROXY", "GOSUMDB", "GONOSUMDB",
+    *(name for word in ("HTTP", "HTTPS", "NO") for name in (f"{word}_PROXY", f"{word}_PROXY".lower())),
+)
 
 
 @dataclass(frozen=True)
 class Product:
-    """How a product's upstream archive is made from a Debian package, or from its Go module."""
+    """How a product's upstream archive is made from Debian packages, or from its Go module."""
 
     name: str
     owner: str
+    """Owner and repository on the publisher's site."""
     version: str
     suite: str
     packages: dict[str, dict[str, str]]
-    module: str
+    """Debian package -> path in it -> name in the archive."""
     module_version: str
     programs: dict[str, str]
-    extra: dict[str, str] = field(default_factory=dict)
+    """Name of a program -> its package in the Go module."""
+    samples: dict[str, str] = field(default_factory=dict)
+    """Path in the Go module -> name in the archive."""
+    host_files: dict[str, Path] = field(default_factory=dict)
+    """Path in the package -> folder of this machine that the lab's hosts mount there."""
 
     @property
-    def folder(self) -> str:
-        return f"{self.name}-{self.version}.linux-{machine()}"
+    def module(self) -> str:
+        return f"github.com/{self.owner}"
+
+    def path(self, version: str) -> Path:
+        """Return a version's path below the mirror."""
+        return Path(f"github.com/{self.owner}/releases/download/v{version}/{self.folder(version)}.tar.gz")
+
+    def folder(self, version: str) -> str:
+        """Return the name of the one folder in a version's archive."""
+        return f"{self.name}-{version}.linux-{machine()}"
 
     @property
-    def path(self) -> Path:
-        """The archive's path below the mirror."""
-        return Path(GITHUB.format(owner=self.owner, version=self.version)) / f"{self.folder}.tar.gz"
+    def key(self) -> str:
+        """A hash of all that the archive depends on."""
+        return digest(FORMAT, repr(self), machine())
+
+
+def exporter(name: str, version: str, *, owner: str = "prometheus", suite: str = "forky", sample: str = "") -> Product:
+    """Return an exporter: Debian's package is called prometheus-NAME, with dashes, its program likewise."""
+    package = f"prometheus-{name.replace('_', '-')}"
+    files = {f"usr/bin/{package}": name} | ({f"etc/prometheus/{sample}": sample} if sample else {})
+    return Product(name, f"{owner}/{name}", version, suite, {package: files}, f"v{version}", {name: "."}, {sample: sample} if sample else {})
 
 
 PRODUCTS = (
     Product(
         "prometheus", "prometheus/prometheus", "3.5.3", "forky",
-        {"prometheus": {"usr/bin/prometheus": "prometheus"}, "promtool": {"usr/bin/promtool": "promtool"}},
-        "github.com/prometheus/prometheus", "v0.305.3", {"prometheus": "./cmd/prometheus", "promtool": "./cmd/promtool"},
+        {
+            "prometheus": {"usr/bin/prometheus": "prometheus", "etc/prometheus/prometheus.yml": "prometheus.yml"},
+            "promtool": {"usr/bin/promtool": "promtool"},
+        },
+        "v0.305.3", {"prometheus": "./cmd/prometheus", "promtool": "./cmd/promtool"},
+        {"documentation/examples/prometheus.yml": "prometheus.yml"},
     ),
     Product(
         "alertmanager", "prometheus/alertmanager", "0.33.1", "forky",
-        {"prometheus-alertmanager": {"usr/bin/prometheus-alertmanager": "alertmanager", "usr/bin/amtool": "amtool"}},
-        "github.com/prometheus/alertmanager", "v0.33.1", {"alertmanager": "./cmd/alertmanager", "amtool": "./cmd/amtool"},
-        {"usr/share/prometheus/alertmanager": "alertmanager-templates"},
+        {
+            "prometheus-alertmanager": {
+                "usr/bin/prometheus-alertmanager": "alertmanager", "usr/bin/amtool": "amtool",
+                "etc/prometheus/alertmanager.yml": "alertmanager.yml",
+            }
+        },
+        "v0.33.1", {"alertmanager": "./cmd/alertmanager", "amtool": "./cmd/amtool"},
+        {"doc/examples/simple.yml": "alertmanager.yml"},
+        {"usr/share/prometheus/alertmanager": ALERTMANAGER_TEMPLATES},
     ),
-    Product(
-        "node_exporter", "prometheus/node_exporter", "1.11.1", "forky",
-        {"prometheus-node-exporter": {"usr/bin/prometheus-node-exporter": "node_exporter"}},
-        "github.com/prometheus/node_exporter", "v1.11.1", {"node_exporter": "."},
-    ),
+    exporter("node_exporter", "1.11.1"),
     # A second version, for upgrades and the way back.
-    Product(
-        "node_exporter", "prometheus/node_exporter", "1.9.0", "trixie",
-        {"prometheus-node-exporter": {"usr/bin/prometheus-node-exporter": "node_exporter"}},
-        "github.com/prometheus/node_exporter", "v1.9.0", {"node_exporter": "."},
-    ),
-    Product(
-        "blackbox_exporter", "prometheus/blackbox_exporter", "0.28.0", "forky",
-        {"prometheus-blackbox-exporter": {"usr/bin/prometheus-blackbox-exporter": "blackbox_exporter"}},
-        "github.com/prometheus/blackbox_exporter", "v0.28.0", {"blackbox_exporter": "."},
-    ),
-    Product(
-        "elasticsearch_exporter", "prometheus-community/elasticsearch_exporter", "1.10.0", "forky",
-        {"prometheus-elasticsearch-exporter": {"usr/bin/prometheus-elasticsearch-exporter": "elasticsearch_exporter"}},
-        "github.com/prometheus-community/elasticsearch_exporter", "v1.10.0", {"elasticsearch_exporter": "."},
-    ),
+    exporter("node_exporter", "1.9.0", suite="trixie"),
+    exporter("blackbox_exporter", "0.28.0", sample="blackbox.yml"),
+    exporter("elasticsearch_exporter", "1.10.0", owner="prometheus-community"),
 )
 
 
 def machine() -> str:
-    """Return the publishers' word for this machine's architecture."""
-    return {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+    """Return the publishers' word for this machine's architecture; raises LabError on one that they do not build for."""
+    try:
+        return {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+    except KeyError:
+        raise LabError(f"the lab runs on x86_64 and aarch64, this machine is {os.uname().machine}") from None
 
 
 def wanted() -> bool:
@@ -101,46 +122,73 @@ def ensure() -> None:
         return
     MIRROR.mkdir(parents=True, exist_ok=True)
     with locked("mirror"):
-        _ensure()
+        manifest = read_manifest()
+        missing = [product for product in PRODUCTS if not _is_made(product, manifest)]
+        if missing:
+            with progress(f"artifacts of {', '.join(sorted({product.name for product in missing}))}"):
+                _make_all(missing, manifest)
+        toy.ensure(MIRROR, machine())
+        _say_what_is_not_as_pinned(manifest)
 
 
-def _ensure() -> None:
-    missing = [product for product in PRODUCTS if not _is_made(product)]
-    if missing:
-        with progress(f"artifacts of {', '.join(sorted({product.name for product in missing}))}"):
-            suites = {product.suite for product in missing}
-            apt = {suite: _Apt(suite) for suite in sorted(suites)}
-            for product in missing:
-                _make(product, apt[product.suite])
-    _make_beacon()
+def read_manifest() -> dict[str, dict[str, str]]:
+    """Return path of a pinned archive -> {key, archive, source, sha256}."""
+    return json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {}
 
 
-def repack(source: Path, target: Path, folder: str) -> None:
-    """Write the folder `source` as a .tar.gz with one top folder; the same content gives the same bytes."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(target.name + ".part")
-    with temporary.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
-        for path in [source, *sorted(source.rglob("*"))]:
-            relative = path.relative_to(source)
-            entry = tar.gettarinfo(str(path), str(Path(folder) / relative) if str(relative) != "." else folder)
-            entry.uid = entry.gid = 0
-            entry.uname = entry.gname = "root"
-            entry.mtime = 0
-            if entry.isfile():
-                with path.open("rb") as handle:
-                    tar.addfile(entry, handle)
-            else:
-                tar.addfile(entry)
-    temporary.replace(target)
+def inventory() -> str:
+    """Return what the mirror holds and where it is from, as lines."""
+    return "\n".join(f"{entry['archive']}  ({entry['source']})" for _path, entry in sorted(read_manifest().items()))
 
 
-def write_checksums(folder: Path, name: str = "sha256sums.txt", wrong: frozenset[str] = frozenset()) -> None:
-    """Write the checksum file of all archives in a folder, as the publishers do; `wrong` names get a false hash."""
-    lines = []
-    for path in sorted(folder.glob("*.tar.gz")):
-        value = hashlib.sha256(path.read_bytes()).hexdigest() if path.name not in wrong else "0" * 64
-        lines.append(f"{value}  {path.name}\n")
-    (folder / name).write_text("".join(lines))
+def _is_made(product: Product, manifest: dict[str, dict[str, str]]) -> bool:
+    entry = manifest.get(str(product.path(product.version)))
+    return bool(entry) and entry["key"] == product.key and (MIRROR / entry["archive"]).exists()
+
+
+def _make_all(products: list[Product], manifest: dict[str, dict[str, str]]) -> None:
+    apts: dict[str, _Apt] = {}
+    for product in products:
+        if product.suite not in apts:
+            apts[product.suite] = _Apt(product.suite)
+        manifest[str(product.path(product.version))] = _make(product, apts[product.suite])
+        # After each: a run that is broken off keeps what it has made.
+        part = MANIFEST.with_suffix(".part")
+        part.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+        part.replace(MANIFEST)
+
+
+def _say_what_is_not_as_pinned(manifest: dict[str, dict[str, str]]) -> None:
+    for product in PRODUCTS:
+        entry = manifest.get(str(product.path(product.version)), {})
+        if entry and entry["archive"] != str(product.path(product.version)):
+            print(
+                f"lab: WARNING: {product.name} {product.version} is not to be had. The mirror has {entry['archive']} instead: "
+                f"set {product.name}_version in group_vars/all/versions.yml to that version",
+                file=sys.stderr, flush=True,
+            )
+
+
+def _make(product: Product, apt: _Apt) -> dict[str, str]:
+    """Make a product's archive: of the pinned package, else of the Go module, else of the suite's version. Return its line of the manifest."""
+    reasons = []
+    for make in (_from_pinned_packages, _from_module, _from_suites_packages):
+        with tempfile.TemporaryDirectory(dir=CACHE, prefix="product-") as name:
+            content = Path(name) / "content"
+            content.mkdir()
+            try:
+                version, source = make(product, apt, content)
+            except LabError as error:
+                print(f"lab: {product.name} {product.version}: {error}", file=sys.stderr, flush=True)
+                reasons.append(str(error))
+                continue
+            with (content / "NOTICE").open("a") as notice:
+                notice.write(f"\n{product.name} {version}, repacked for Observatory's lab from {source}.\n")
+            target = MIRROR / product.path(version)
+            repack(content, target, product.folder(version))
+        write_checksums(target.parent)
+        return {"key": product.key, "archive": str(product.path(version)), "source": source, "sha256": sha256(target)}
+    raise LabError(f"{product.name} {product.version} can be had from nowhere:\n" + "\n".join(reasons))
 
 
 class _Apt:
@@ -149,146 +197,106 @@ class _Apt:
     def __init__(self, suite: str):
         self.suite = suite
         self.folder = CACHE / "apt" / suite
-        for name in ("lists/partial", "archives/partial", "preferences.d", "conf.d"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
-        keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+        self.updated = False
         sources = self.folder / "sources.list"
-        sources.write_text(f"deb [signed-by={keyring}] {Archive.of_this_machine().uri} {suite} main\n")
-        # apt's download sandbox user must be able to read the lists below root's cache.
+        # The packages are unpacked, never installed: what this machine has or pins does not matter. apt's download user may
+        # not be able to read below root's home.
         self.options = [
-            f"-oDir::Etc::SourceList={sources}", "-oDir::Etc::SourceParts=/dev/null", f"-oDir::Etc::PreferencesParts={self.folder}/preferences.d",
-            f"-oDir::State::Lists={self.folder}/lists", f"-oDir::Cache={self.folder}", f"-oDir::Cache::Archives={self.folder}/archives",
-            "-oDir::State::status=/dev/null", "-oAPT::Sandbox::User=root", "-oAcquire::Languages=none",
+            f"-oDir::Etc::SourceList={sources}", "-oDir::Etc::SourceParts=/dev/null", "-oDir::Etc::Preferences=/dev/null",
+            f"-oDir::Etc::PreferencesParts={self.folder}/preferences.d", f"-oDir::State::Lists={self.folder}/lists",
+            f"-oDir::Cache={self.folder}", f"-oDir::Cache::Archives={self.folder}/archives", "-oDir::State::status=/dev/null",
+            "-oAPT::Sandbox::User=root", "-oAcquire::Languages=none",
         ]
+
+    def _update(self) -> None:
+        if self.updated:
+            return
+        for name in ("lists/partial", "archives/partial", "preferences.d"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        archive = Archive.of_this_machine()
+        (self.folder / "sources.list").write_text(f"deb {archive.source_options} {archive.uri} {self.suite} main\n")
         run(["apt-get", *self.options, "update", "-q"])
+        self.updated = True
 
-    def fetch(self, package: str, version: str) -> Path:
-        """Return the .deb of the pinned upstream version; raises LabError naming the suite's version when that has gone."""
+    def versions(self, package: str) -> list[str]:
+        """Return the versions that the suite has, newest first."""
+        self._update()
         found = run(["apt-cache", *self.options, "madison", package]).stdout
-        versions = [line.split("|")[1].strip() for line in found.splitlines()]
-        match = next((candidate for candidate in versions if _upstream(candidate) == version), None)
-        if not match:
-            raise LabError(f"{self.suite} has {package} {', '.join(versions) or 'in no version'}, not {version}")
-        folder = self.folder / "debs"
-        folder.mkdir(exist_ok=True)
-        run(["apt-get", *self.options, "download", "-q", f"{package}={match}"], cwd=folder)
-        return next(folder.glob(f"{package}_*.deb"))
+        return [line.split("|")[1].strip() for line in found.splitlines()]
+
+    def unpack(self, package: str, version: str, root: Path) -> None:
+        """Fetch a package and unpack it into `root`."""
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix="deb-") as name:
+            run(["apt-get", *self.options, "download", "-q", f"{package}={version}"], cwd=name)
+            run(["dpkg-deb", "-x", str(next(Path(name).glob("*.deb"))), str(root)])
 
 
-def _upstream(debian_version: str) -> str:
-    version = debian_version.split(":", 1)[-1].rsplit("-", 1)[0]
-    return version.split("+", 1)[0]
+def upstream_version(debian_version: str) -> str:
+    """Return the publisher's version in a Debian version: `2:3.5.3+ds1-6` -> `3.5.3`."""
+    return debian_version.split(":", 1)[-1].rsplit("-", 1)[0].split("+", 1)[0]
 
 
-def _key(product: Product) -> str:
-    return digest(str(FORMAT), repr(product), machine())
+def _from_pinned_packages(product: Product, apt: _Apt, content: Path) -> tuple[str, str]:
+    return _from_packages(product, apt, content, product.version)
 
 
-def _is_made(product: Product) -> bool:
-    stamp = MIRROR / product.path.with_name("." + product.path.name + ".key")
-    return (MIRROR / product.path).exists() and stamp.exists() and stamp.read_text() == _key(product)
+def _from_suites_packages(product: Product, apt: _Apt, content: Path) -> tuple[str, str]:
+    versions = apt.versions(next(iter(product.packages)))
+    if not versions:
+        raise LabError(f"Debian {product.suite} does not have it at all")
+    return _from_packages(product, apt, content, upstream_version(versions[0]))
 
 
-def _make(product: Product, apt: _Apt) -> None:
-    with tempfile.TemporaryDirectory(dir=CACHE, prefix="product-") as name:
-        root, content = Path(name) / "root", Path(name) / "content"
-        content.mkdir()
-        try:
-            _from_packages(product, apt, root, content)
-        except LabError as error:
-            print(f"lab: {error}: building {product.module} {product.module_version} instead", file=sys.stderr, flush=True)
-            _from_module(product, content)
-        (content / "LICENSE").write_text("Apache License 2.0\n")
-        (content / "NOTICE").write_text(f"{product.name} {product.version}, repacked for the lab\n")
-        repack(content, MIRROR / product.path, product.folder)
-    write_checksums((MIRROR / product.path).parent)
-    (MIRROR / product.path.with_name("." + product.path.name + ".key")).write_text(_key(product))
-
-
-def _from_packages(product: Product, apt: _Apt, root: Path, content: Path) -> None:
+def _from_packages(product: Product, apt: _Apt, content: Path, version: str) -> tuple[str, str]:
+    """Fill `content` from Debian's packages; return the version and where it is from, raises LabError when the suite has another one."""
+    root, source = content.parent / "root", ""
     for package, files in product.packages.items():
-        deb = apt.fetch(package, product.version)
-        run(["dpkg-deb", "-x", str(deb), str(root)])
-        deb.unlink()
-        for source, target in files.items():
-            shutil.copy(root / source, content / target)
-            (content / target).chmod(0o755)
-    for source, target in product.extra.items():
+        versions = apt.versions(package)
+        match = next((candidate for candidate in versions if upstream_version(candidate) == version), None)
+        if not match:
+            raise LabError(f"Debian {product.suite} has {package} {', '.join(versions) or 'in no version'}")
+        source = source or f"Debian {product.suite}, package {package} {match}"
+        apt.unpack(package, match, root)
+        for path, name in files.items():
+            shutil.copy(root / path, content / name)
+    papers = root / "usr/share/doc" / next(iter(product.packages))
+    shutil.copy(papers / "copyright", content / "LICENSE")
+    if (papers / "NOTICE").exists():
+        shutil.copy(papers / "NOTICE", content / "NOTICE")
+    for path, folder in product.host_files.items():
         # Never removed: running hosts have the folder mounted.
-        shutil.copytree(root / source, CACHE / target, dirs_exist_ok=True)
+        shutil.copytree(root / path, folder, dirs_exist_ok=True)
+    return version, source
 
 
-def _from_module(product: Product, content: Path) -> None:
-    """Build the programs in a container of the lab's image, so that the controller needs no compiler."""
-    script = "\n".join(
-        [
-            "set -eu",
-            "apt-get update -q && apt-get install -q -y --no-install-recommends golang-go git >/dev/null",
-            "export GOTOOLCHAIN=auto GOFLAGS=-mod=mod CGO_ENABLED=0 HOME=/tmp",
-            "mkdir -p /tmp/build && cd /tmp/build",
-            f"go mod download -json {product.module}@{product.module_version} > module.json",
-            "source=$(sed -n 's/.*\"Dir\": \"\\(.*\\)\".*/\\1/p' module.json)",
-            "cp -r \"$source\" module && chmod -R u+w module && cd module",
-            *[
-                f"go build -trimpath -ldflags '-s -w -X github.com/prometheus/common/version.Version={product.version}' -o /out/{name} {package}"
-                for name, package in product.programs.items()
-            ],
-        ]
-    )
-    argv = [docker_program(), "run", "--rm", "--network", "host", "-v", f"{content}:/out", "-v", f"{_cache_of_go()}:/tmp/go"]
+def _from_module(product: Product, _apt: _Apt, content: Path) -> tuple[str, str]:
+    """Fill `content` from the Go module, built in a container of the lab's image, so that this machine needs no compiler."""
+    engine.ensure()
+    module = f"{product.module}@{product.module_version}"
+    flags = f"-s -w -X github.com/prometheus/common/version.Version={product.version}"
+    script = [
+        "set -eu",
+        "apt-get update -q >&2",
+        "DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends golang-go git >/dev/null",
+        # The module says which Go it needs; Debian's fetches that one, as a module too.
+        "export GOTOOLCHAIN=auto GOFLAGS=-mod=mod CGO_ENABLED=0",
+        "mkdir /tmp/get && cd /tmp/get",
+        f"go mod download -json {module} > module.json",
+        "folder=$(sed -n 's/.*\"Dir\": \"\\(.*\\)\".*/\\1/p' module.json)",
+        'cp -r "$folder" /tmp/module && chmod -R u+w /tmp/module && cd /tmp/module',
+        *(f"go build -trimpath -ldflags '{flags}' -o /out/{name} {package}" for name, package in product.programs.items()),
+        *(f"cp {path} /out/{name}" for path, name in {"LICENSE": "LICENSE", "NOTICE": "NOTICE", **product.samples}.items()),
+    ]
+    home = CACHE / "go"
+    home.mkdir(parents=True, exist_ok=True)
+    argv = [docker_program(), "run", "--rm", "-i", "--network", "host", "-v", f"{content}:/out", "-v", f"{home}:/go-home", "-e", "HOME=/go-home"]
+    for name in BUILDER_ENVIRONMENT:
+        argv += ["-e", name] if name in os.environ else []
     bundle = Path("/etc/ssl/certs/ca-certificates.crt")
     if bundle.exists():
         argv += ["-v", f"{bundle}:{bundle}:ro", "-e", f"SSL_CERT_FILE={bundle}"]
-    done = subprocess.run([*argv, "-i", image.ensure("trixie"), "sh"], input=script, capture_output=True, text=True, check=False)
+    with progress(f"build {module} (minutes)"):
+        done = subprocess.run([*argv, image.ensure(BUILDER_SUITE), "sh"], input="\n".join(script), capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
-        raise LabError(f"{product.name} {product.version} is to be had neither as a package nor as a Go module:\n{tail}")
-
-
-def _cache_of_go() -> Path:
-    folder = CACHE / "go"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _make_beacon() -> None:
-    """Make the archives of the toy product that the fault tests install, good ones and broken ones."""
-    program = (Path(__file__).parent / "beacon" / "beacon").read_text()
-    key = digest(str(FORMAT), program, machine())
-    home = MIRROR / "beacon.example/releases"
-    stamp = home / ".key"
-    if stamp.exists() and stamp.read_text() == key:
-        return
-    shutil.rmtree(home, ignore_errors=True)
-    for version in ("1.0.0", "1.1.0", "2.0.0", "1.9.1", "1.9.2", "1.9.3", "1.9.4", "1.9.5", "1.9.6"):
-        folder = f"beacon-{version}.linux-{machine()}"
-        target = home / f"v{version}" / f"{folder}.tar.gz"
-        with tempfile.TemporaryDirectory(dir=CACHE, prefix="beacon-") as name:
-            content = Path(name)
-            beacon = content / ("beacon" if version != "1.9.5" else "beakon")
-            beacon.write_text(program.replace("@VERSION@", version))
-            beacon.chmod(0o755)
-            repack(content, target, folder)
-        _break(version, target, folder)
-        write_checksums(target.parent, wrong=frozenset({target.name}) if version == "1.9.1" else frozenset())
-    stamp.write_text(key)
-
-
-def _break(version: str, target: Path, folder: str) -> None:
-    if version == "1.9.2":
-        target.write_bytes(target.read_bytes()[:200])
-    elif version in ("1.9.3", "1.9.4"):
-        stray = "second-folder/file" if version == "1.9.3" else f"{folder}/../../outside"
-        with tarfile.open(target, "r:gz") as tar:
-            members = [(member, tar.extractfile(member).read() if member.isfile() else b"") for member in tar.getmembers()]
-        with target.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
-            for member, data in members:
-                tar.addfile(member, io.BytesIO(data))
-            entry = tarfile.TarInfo(stray)
-            entry.size = 5
-            tar.addfile(entry, io.BytesIO(b"stray"))
-
-
-def inventory() -> str:
-    """Return what the mirror holds, as JSON."""
-    return json.dumps(sorted(str(path.relative_to(MIRROR)) for path in MIRROR.rglob("*.tar.gz")), indent=1)
+        raise LabError(f"the Go module {module} cannot be built:\n" + "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:]))
+    return product.version, f"Go module {module}"

@@ -21,7 +21,7 @@ from aiosmtpd.smtp import AuthResult, LoginPassword
 
 MIRROR = Path("/srv/mirror")
 SMTP_USER = "alerts"
-# A transfer of this version is cut off in the middle, as a failing proxy does.
+# A transfer of this version of beacon is cut off in the middle, as a failing proxy does.
 CUT_OFF = "1.9.6.linux"
 RECEIVED: list[dict] = []
 
@@ -45,7 +45,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self._serve(body=True)
             return
         query = dict(urllib.parse.parse_qsl(address.query))
-        since = float(query.get("since", 0))
+        try:
+            since = float(query.get("since", 0))
+        except ValueError:
+            self._answer(400, {"error": "since must be seconds since 1970"})
+            return
         self._answer(200, [entry for entry in list(RECEIVED) if entry["time"] >= since and query.get("kind", entry["kind"]) == entry["kind"]])
 
     def do_POST(self) -> None:
@@ -111,7 +115,8 @@ def authenticate(_server, _session, _envelope, mechanism, data) -> AuthResult:
     if mechanism != "PLAIN" or not isinstance(data, LoginPassword):
         return AuthResult(success=False, handled=False)
     right = data.login == SMTP_USER.encode() and hmac.compare_digest(data.password, Path("/run/smtp_password").read_bytes().strip())
-    return AuthResult(success=right)
+    # handled=False: aiosmtpd says the 535 of a refusal, which otherwise would be ours to say.
+    return AuthResult(success=right, handled=False)
 
 
 def main() -> None:

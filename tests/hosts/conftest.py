@@ -114,9 +114,9 @@ def observe(host: str = HUB) -> State:
     return State(**json.loads(shell(f"python3 -c {shlex.quote(OBSERVE)}", host)))
 
 
-def everything(host: str = HUB) -> str:
+def everything(host: str = HUB) -> list[str]:
     """Return a listing of all that a run may change on a host."""
-    return shell(EVERYTHING, host)
+    return shell(EVERYTHING, host).splitlines()
 
 
 def playbook(name: str, variables: dict, *flags: str, record: Path, **environment: str) -> Run:
@@ -195,7 +195,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Beacon:
 
 
 @pytest.fixture(scope="session")
-def bare(runs: Beacon) -> dict[str, str]:
+def bare(runs: Beacon) -> dict[str, list[str]]:
     """Make sure that beacon is nowhere; return host -> listing of everything on it."""
     if any(observe(host).files for host in (HUB, APP)):
         runs.converge(hosts=f"{HUB},{APP}", state="absent", remove_data=True)
@@ -203,7 +203,7 @@ def bare(runs: Beacon) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def good(runs: Beacon, bare: dict[str, str]) -> State:
+def good(runs: Beacon, bare: dict[str, list[str]]) -> State:
     """Return what the hub looks like with version 1.0.0 in its good state."""
     runs.converge()
     return observe()

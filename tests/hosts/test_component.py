@@ -21,7 +21,7 @@ def answers(message: str) -> State:
         time.sleep(0.1)
 
 
-def test_check_mode_on_a_bare_host_shows_all_and_changes_nothing(runs: Beacon, bare: dict[str, str]) -> None:
+def test_check_mode_on_a_bare_host_shows_all_and_changes_nothing(runs: Beacon, bare: dict[str, list[str]]) -> None:
     """A first run in check mode says what it would do, and what it cannot check yet; the host stays bare."""
     done = runs.run("--check", "--diff")
     assert done.code == 0, done.output
@@ -44,7 +44,7 @@ def test_check_mode_on_a_bare_host_shows_all_and_changes_nothing(runs: Beacon, b
     assert everything() == bare[HUB]
 
 
-def test_check_mode_on_a_bare_host_sees_that_a_version_does_not_exist(runs: Beacon, bare: dict[str, str]) -> None:
+def test_check_mode_on_a_bare_host_sees_that_a_version_does_not_exist(runs: Beacon, bare: dict[str, list[str]]) -> None:
     """Check mode asks the publisher's checksum file, so that a wrong version does not wait for the real run."""
     message = runs.fail("--check", version="7.7.7").message()
     assert message == (
@@ -54,7 +54,7 @@ def test_check_mode_on_a_bare_host_sees_that_a_version_does_not_exist(runs: Beac
     assert everything() == bare[HUB]
 
 
-def test_first_run_does_what_check_mode_said(runs: Beacon, bare: dict[str, str]) -> None:
+def test_first_run_does_what_check_mode_said(runs: Beacon, bare: dict[str, list[str]]) -> None:
     """The words of the real run are those of check mode, and the service answers."""
     predicted = runs.run("--check").result()["done"]
     assert runs.converge().result()["done"] == predicted
@@ -218,7 +218,7 @@ def test_a_reboot_restarts_nothing_more(beacon: Beacon) -> None:
     assert (after.pid, after.unit["InvocationID"]) == (up.pid, up.unit["InvocationID"])
 
 
-def test_removal_leaves_the_data_and_nothing_else_and_the_data_when_asked(beacon: Beacon, bare: dict[str, str]) -> None:
+def test_removal_leaves_the_data_and_nothing_else_and_the_data_when_asked(beacon: Beacon, bare: dict[str, list[str]]) -> None:
     """`absent` keeps data folders and the user that owns them; with remove_data the host is as it was before the first run."""
     shell("echo precious > /var/lib/beacon/data; chown beacon /var/lib/beacon/data")
     before = observe()

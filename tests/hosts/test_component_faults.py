@@ -45,8 +45,7 @@ def assert_untouched(before: State, after: State) -> None:
     assert shapes[0] == shapes[1]
     link = "/opt/observatory/beacon/current"
     assert after.files[link] == before.files[link]
-    names = {name.strip(".").removesuffix(".json") for name in after.releases}
-    assert names <= {"1.0.0", "1.1.0", "current", "previous"}, after.releases
+    assert set(after.releases) <= {*before.releases, "1.1.0", ".1.1.0.json"}
 
 
 @pytest.mark.parametrize(
@@ -115,8 +114,16 @@ def fill(folder: str) -> None:
 @pytest.mark.parametrize(
     ("folder", "wanted", "words"),
     [
-        ("/opt/observatory/beacon", {"version": "1.1.0", "message": "new"}, "beacon 1.1.0 cannot be unpacked below /opt/observatory/beacon: No space left"),
-        ("/etc/beacon", {"parts": {"new.json": {"message": "new"}}, "message": "newer"}, ": cannot be written: No space left on device. Nothing was changed"),
+        (
+            "/opt/observatory/beacon",
+            {"version": "1.1.0", "message": "new"},
+            "beacon 1.1.0 cannot be unpacked below /opt/observatory/beacon: No space left on device",
+        ),
+        (
+            "/etc/beacon",
+            {"parts": {"new.json": {"message": "new"}}, "message": "newer"},
+            "/etc/beacon/beacon.json: cannot be written: No space left on device. Nothing was changed",
+        ),
         (
             "/var/lib/beacon",
             {"directories": [{"path": "/var/lib/beacon/spool", "owner": "beacon", "group": "beacon"}], "message": "new"},
@@ -128,7 +135,7 @@ def fill(folder: str) -> None:
 )
 def test_a_full_disk(beacon: Beacon, folder: str, wanted: dict, words: str) -> None:
     """The run fails and says which path; the old service goes on, no half-written file stays, and with space it converges."""
-    shell("cd /opt/observatory/beacon && rm -rf 1.1.0 .1.1.0.json previous")
+    shell(FORGET)
     # The release's folder is swept by each run: what fills the disk has to lie deeper.
     filled = folder + "/1.0.0" if folder.startswith("/opt") else folder
     with small_disk(folder):
@@ -146,93 +153,105 @@ def test_a_full_disk(beacon: Beacon, folder: str, wanted: dict, words: str) -> N
     shell("rm -rf /var/lib/beacon/spool")
 
 
-# What is declared, what it goes back to, and what is removed between the two so that the way there is always the whole way.
+# Removes the release that the way there brings, so that each time it is fetched.
+FORGET = "cd /opt/observatory/beacon && rm -rf 1.1.0 .1.1.0.json previous"
+# What is declared, what was before it, what is done on the host before a run that is killed, and the runs that are killed: the way
+# there, completed by the next run; the way there, `abandoned`: the next run is given what was before; the way back.
 CHANGES = {
     "upgrade": (
-        {"version": "1.1.0", "message": "new", "parts": {"added.json": {"message": "added"}}, "config": {"crash": False}},
+        {"version": "1.1.0", "parts": {"added.json": {"message": "new"}}},
         {"parts": {"old.json": {"message": "old"}}},
-        "cd /opt/observatory/beacon && rm -rf 1.1.0 .1.1.0.json previous",
+        FORGET,
+        ("abandoned", "there"),
     ),
-    "reload": ({"message": "new", "password": OTHER_PASSWORD}, {}, "true"),
-    "install": ({}, {"state": "absent", "remove_data": True}, "true"),
+    "reload": ({"message": "new", "password": OTHER_PASSWORD}, {}, "true", ("there",)),
+    "install": ({}, {"state": "absent", "remove_data": True}, "true", ("abandoned", "there", "back")),
 }
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_run_killed_at_any_step_is_completed_or_taken_back_by_the_next(
-    beacon: Beacon, bare: dict[str, str], capsys: pytest.CaptureFixture[str], change: str
-) -> None:
-    """SIGKILL at each step that the code itself lists: the service goes on answering, and the next run reaches the whole state.
-
-    The next run goes on to the new state, or back to the old one; both leave what a run without a kill leaves, and nothing else.
-    """
-    there, back, clean = CHANGES[change]
-    hosts = f"{HUB},{APP}"
-    beacon.converge(hosts=hosts, **back)
-    variables = {
-        "beacon_hosts": hosts, "clean": clean, "observe": f"python3 -c {shlex.quote(OBSERVE)}",
-        "there": beacon.variables(hosts, True, there)["beacon"], "back": beacon.variables(hosts, True, back)["beacon"],
-    }
-    # No run has a step of this number: this one shows what runs without a kill do.
-    whole = playbook("killed.yml", {**variables, "rounds": 1, "first_step": 1000}, record=beacon.record)
-    assert whole.code == 0, whole.output
-    expected = {leg.name: leg for leg in legs(whole, HUB)}
-    steps = {name: leg.begun["steps"] for name, leg in expected.items()}
-    assert steps["abandoned"] == steps["there"]
-    rounds = (max(len(names) for names in steps.values()) + 2) // 2
-    done = playbook("killed.yml", {**variables, "rounds": rounds, "first_step": 0}, record=beacon.record)
-    assert done.code == 0, done.output
-    seen = {name: set() for name in steps}
-    for leg in [*legs(done, HUB), *legs(done, APP)]:
-        names = steps[leg.name]
-        where = f"{leg.name}, killed at step {leg.step} ({names[leg.step] if leg.step < len(names) else 'none'})"
-        assert ("steps" not in leg.begun) == (leg.step < len(names)), f"{where}: {leg.begun}"
-        seen[leg.name].add(leg.step)
-        if change != "install":
-            assert leg.killed.answer, f"{where}: nothing answers"
-        assert leg.ended.shape() == expected[leg.name].ended.shape(), where
-        assert leg.ended.temporary == [], where
-        assert leg.ended.user == expected[leg.name].ended.user, where
-        assert words_of(leg.ended) == words_of(expected[leg.name].ended), where
-        assert leg.ended.unit["NeedDaemonReload"] == "no", where
-        assert leg.repeated["changed"] is False, f"{where}: {leg.repeated}"
-    assert all(seen[name] >= set(range(len(names) + 1)) for name, names in steps.items())
-    if change == "install":
-        assert {host: everything(host) for host in (HUB, APP)} == bare
-    with capsys.disabled():
-        print(f"\n{change}: killed at each of {len(steps['there'])} steps there and {len(steps['back'])} back")
 
 
 @dataclass
 class Leg:
-    """One interrupted run and the one after it."""
+    """One run that was interrupted, and the two after it."""
 
     name: str
     step: int
     begun: dict
     killed: State
-    converged: dict | None = None
     ended: State | None = None
     repeated: dict | None = None
 
 
-def legs(run: Run, host: str) -> list[Leg]:
-    """Return what happened on a host, out of the results in their order."""
+def legs(run: Run, host: str, first: int, every: int, ways: int) -> list[Leg]:
+    """Return what happened on a host, out of the results in their order: the host's first step, and the distance to its next."""
     found: list[Leg] = []
     last: dict = {}
     for line in run.results:
-        if line["host"] != host or line["task"] == "Clean":
+        if line["host"] != host:
             continue
-        words = line["task"].split()
-        if words[:2] == ["See", "killed"]:
-            found.append(Leg(words[2], int(words[3]), last, State(**json.loads(line["result"]["stdout"]))))
-        elif words[:2] == ["See", "converged"]:
-            found[-1].converged, found[-1].ended = last, State(**json.loads(line["result"]["stdout"]))
-        else:
+        if line["task"].startswith("See killed "):
+            step = first + len(found) // ways * every
+            found.append(Leg(line["task"].split()[-1], step, last, State(**json.loads(line["result"]["stdout"]))))
+        elif line["task"].startswith("See converged "):
+            found[-1].ended = State(**json.loads(line["result"]["stdout"]))
+        elif line["task"].startswith("beacon : "):
             last = line["result"]
             if found and found[-1].ended and not found[-1].repeated:
                 found[-1].repeated = last
     return found
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_run_killed_at_any_step_is_completed_or_taken_back_by_the_next(
+    beacon: Beacon, bare: dict[str, list[str]], capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    """SIGKILL at each step that the code itself lists: the service goes on answering, and the next run reaches the whole state.
+
+    The next run goes on to the new state, or back to the old one; both leave what a run without a kill leaves, and nothing else.
+    """
+    *declared, clean, names = CHANGES[change]
+    there, back = (beacon.variables("", True, wanted)["beacon"] for wanted in declared)
+    hosts = (HUB, APP)
+    beacon.converge(hosts=",".join(hosts), **declared[1])
+    ways = [
+        {"leg": name, "killed": True, "begin": back if name == "back" else there, "end": there if name == "there" else back} for name in names
+    ]
+    if names[-1] != "back":
+        ways.append({"leg": "back", "killed": False, "end": back})
+    variables = {"beacon_hosts": ",".join(hosts), "clean": clean, "observe": f"python3 -c {shlex.quote(OBSERVE)}", "ways": ways}
+    # No run has a step of this number: this one shows what runs without a kill do.
+    whole = playbook("killed.yml", {**variables, "rounds": 1, "first_step": 1000}, record=beacon.record)
+    assert whole.code == 0, whole.output
+    expected = {leg.name: leg for leg in legs(whole, HUB, 1000, 0, len(names))}
+    steps = {name: leg.begun["steps"] for name, leg in expected.items()}
+    # One more than there are: the last run is not killed any longer.
+    rounds = -(-(max(map(len, steps.values())) + 1) // len(hosts))
+    done = playbook("killed.yml", {**variables, "rounds": rounds, "first_step": 0}, record=beacon.record)
+    assert done.code == 0, done.output
+    seen = [leg for number, host in enumerate(hosts) for leg in legs(done, host, number, len(hosts), len(names))]
+    for leg in seen:
+        where = f"{leg.name}, killed at step {leg.step}: {dict(enumerate(steps[leg.name])).get(leg.step)}"
+        assert ("steps" in leg.begun) == (leg.step >= len(steps[leg.name])), f"{where}: {leg.begun}"
+        assert change == "install" or leg.killed.answer, f"{where}: nothing answers"
+        end = expected[leg.name].ended
+        assert differences(leg.ended, end, kept=leg.name == "abandoned") == [], where
+        assert (leg.ended.user, words_of(leg.ended)) == (end.user, words_of(end)), where
+        assert (leg.ended.temporary, leg.ended.unit["NeedDaemonReload"]) == ([], "no"), where
+        assert leg.repeated["changed"] is False, f"{where}: {leg.repeated}"
+    for name, list_of_steps in steps.items():
+        assert {leg.step for leg in seen if leg.name == name} >= set(range(len(list_of_steps) + 1)), name
+    if change == "install":
+        assert {host: everything(host) for host in hosts} == bare
+    with capsys.disabled():
+        print(f"\n{change}: killed at each of " + ", ".join(f"{len(list_of_steps)} steps {name}" for name, list_of_steps in steps.items()))
+
+
+def differences(state: State, wanted: State, *, kept: bool) -> list[str]:
+    """Return the paths that differ; with `kept` a release that is kept beside the current one may be there or not."""
+    shapes = [
+        {path: entry for path, entry in one.shape().items() if not (kept and re.match(r"/opt/observatory/beacon/(previous|\.?1\.1\.0)", path))}
+        for one in (state, wanted)
+    ]
+    return sorted(path for path in {*shapes[0], *shapes[1]} if shapes[0].get(path) != shapes[1].get(path))
 
 
 def words_of(state: State) -> tuple | None:
@@ -244,7 +263,7 @@ def test_an_interrupted_upgrade_leaves_the_old_version_running(beacon: Beacon) -
     """A run that dies between the unpacking and the switch: the old process goes on, the new release waits for the next run."""
     steps = beacon.converge(version="1.1.0").result()["steps"]
     beacon.converge()
-    shell("cd /opt/observatory/beacon && rm -rf 1.1.0 .1.1.0.json previous")
+    shell(FORGET)
     before = observe()
     assert "Traceback" not in beacon.killed(steps.index("flip"), version="1.1.0").output
     after = observe()
@@ -357,7 +376,7 @@ def test_without_rollback_the_next_good_run_converges(beacon: Beacon) -> None:
     assert observe().version == "1.0.0"
 
 
-def test_a_first_release_that_crashes_can_be_removed(beacon: Beacon, bare: dict[str, str]) -> None:
+def test_a_first_release_that_crashes_can_be_removed(beacon: Beacon, bare: dict[str, list[str]]) -> None:
     """On a host without an earlier state nothing can be put back, which the message says; `absent` clears it all."""
     beacon.converge(hosts=APP, state="absent", remove_data=True)
     message = beacon.fail(hosts=APP, version="2.0.0").message(APP)
@@ -468,7 +487,7 @@ def test_a_login_user_who_does_not_become_root(beacon: Beacon) -> None:
     assert_untouched(before, observe())
 
 
-def test_the_hosts_are_left_as_they_were(runs: Beacon, bare: dict[str, str]) -> None:
+def test_the_hosts_are_left_as_they_were(runs: Beacon, bare: dict[str, list[str]]) -> None:
     """After all of these faults a removal still leaves both hosts as they were before the first run."""
     runs.converge(hosts=f"{HUB},{APP}", state="absent", remove_data=True)
     assert {host: everything(host) for host in (HUB, APP)} == bare

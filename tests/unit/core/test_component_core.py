@@ -2,6 +2,7 @@
 
 import grp
 import os
+import pathlib
 import pwd
 
 import pytest
@@ -26,7 +27,9 @@ def beacon(target, monkeypatch):
         return "it says no" if "bad" in target.read(MAIN) or current == "6.6" else None
 
     monkeypatch.setattr(service, "_probe", probe)
-    target.machine.programs["beacon"] = lambda argv, options: (1, "line 1: refused\n") if "refused" in open(argv[2]).read() else (0, "")
+    target.machine.programs["beacon"] = lambda argv, options: (
+        (1, "line 1: refused\n") if b"refused" in pathlib.Path(argv[2]).read_bytes() else (0, "")
+    )
     return target
 
 

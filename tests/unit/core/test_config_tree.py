@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import stat
 
 import pytest
@@ -107,7 +108,7 @@ def test_a_plan_tells_what_differs_and_shows_it(target):
 def test_a_file_that_was_secret_before_is_not_shown_either(target):
     """The declaration may have become careless; the old content is a secret all the same."""
     bring(target)
-    opened = files(TOKEN=None) + [entry(TOKEN, "public now\n")]
+    opened = [*files(TOKEN=None), entry(TOKEN, "public now\n")]
     plan = tree(target, files=opened)
     plan.plan()
     assert plan.diff() == [{
@@ -244,7 +245,7 @@ def test_a_checker_sees_the_whole_tree_as_it_is_going_to_be(target):
         for parent, _folders, names in os.walk(root):
             for name in names:
                 path = os.path.join(parent, name)
-                seen[path[len(root):]] = open(path).read()
+                seen[path[len(root):]] = pathlib.Path(path).read_text()
         seen["mode"] = f"{stat.S_IMODE(os.stat(root).st_mode):04o}"
         seen["words"] = [word.replace(str(target.root), "") for word in argv]
         seen["cwd"] = options["cwd"] == root
@@ -361,7 +362,7 @@ def test_a_full_disk_leaves_nothing_behind(target, monkeypatch, place):
     """The old files are there, nothing waits beside them, the next run with space converges."""
     bring(target)
     before = target.snapshot("/run")
-    wanted = files(MAIN="new\n", RULE="new\n") + [entry("/etc/beacon/new/deep/x.yml", "new\n")]
+    wanted = [*files(MAIN="new\n", RULE="new\n"), entry("/etc/beacon/new/deep/x.yml", "new\n")]
     where = {
         "record": (host, "stage_file", lambda path, *args, **options: "/var/lib" in path),
         "first file": (config_tree, "stage_file", lambda path, *args: path.endswith("main.yml")),

@@ -96,7 +96,8 @@ def test_an_archive_may_hold_links_within_itself():
     """Grafana and Elasticsearch ship some."""
     members = [
         member("./a", tarfile.DIRTYPE), member("./a/b/c"),
-        member("a/b/l", tarfile.SYMTYPE, "../b/c"), member("a/h", tarfile.LNKTYPE, "./a/b/c")]
+        member("a/b/l", tarfile.SYMTYPE, "../b/c"), member("a/h", tarfile.LNKTYPE, "./a/b/c"),
+    ]
     assert check_members(members, "U") == "a"
 
 
@@ -316,13 +317,24 @@ def test_a_release_that_cannot_be_had_leaves_the_old_one(target, spec, pages, me
     assert install(target) == (False, False)
 
 
+def damaged(mode):
+    """Return an archive of four large files with damage in the middle."""
+    content = bytearray(archive({f"beacon{number or ''}": os.urandom(50000).hex() for number in range(4)}, "beacon-2.0", mode))
+    for position in range(len(content) // 2, len(content) // 2 + 1000):
+        content[position] ^= 0xFF
+    return bytes(content)
+
+
 @pytest.mark.parametrize(("content", "words"), [
+    (damaged("w:gz"), ""),
+    (damaged("w:xz"), "Corrupt input data"),
+    (archive({"beacon": "x", "doc": "x"}, "beacon-2.0", "w")[:1536], "damaged after 2 members"),
     (b"<html>Please sign in</html>", "file could not be opened successfully"),
     (archive({"beacon": "x" * 100000}, "beacon-2.0", "w")[:-60000], "unexpected end of data"),
     (archive({"beacon": os.urandom(9000).hex()}, "beacon-2.0")[:-3000], ""),
     (archive({"beacon": os.urandom(9000).hex()}, "beacon-2.0")[:3000] + b"x" * 3000, ""),
     (archive({"beacon": os.urandom(9000).hex()}, "beacon-2.0", "w:xz")[:3000] + b"x" * 3000, ""),
-], ids=["web page", "cut tar", "cut gzip", "damaged gzip", "damaged xz"])
+], ids=["damage in gzip", "damage in xz", "cut between members", "web page", "cut tar", "cut gzip", "damaged gzip", "damaged xz"])
 def test_what_is_no_archive_is_refused_whatever_its_checksum(target, content, words):
     """Each library has its own way of saying so."""
     install(target)
@@ -375,15 +387,12 @@ def test_a_full_disk_leaves_nothing_behind(target, monkeypatch, place):
     install(target)
     before = target.snapshot()
     broken = {
+        "download": (Release, "_fetch", lambda product, download: open(download, "wb").close() is None),
         "unpack": (tarfile.TarFile, "makefile", lambda *args: True),
         "manifest": (release, "stage_file", lambda *args: True),
     }[place]
-    if place == "download":
-        with full_disk(monkeypatch, Release, "_fetch", lambda product, download: open(download, "wb").close() is None):
-            message = failure(lambda: install(target, "2.0"))
-    else:
-        with full_disk(monkeypatch, *broken):
-            message = failure(lambda: install(target, "2.0"))
+    with full_disk(monkeypatch, *broken):
+        message = failure(lambda: install(target, "2.0"))
     assert message == "beacon 2.0 cannot be unpacked below /opt/observatory/beacon: No space left on device"
     assert target.snapshot() == before
     assert install(target, "2.0") == (True, True)

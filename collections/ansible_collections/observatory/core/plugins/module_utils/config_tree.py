@@ -355,7 +355,9 @@ class ConfigTree:
             return
         code, text = self.host.run(argv, cwd=root)
         if code != 0:
-            words = text.replace(root, "").strip() or "it printed nothing"
+            # What a checker found right is no help in finding what is wrong.
+            lines = [line for line in text.replace(root, "").splitlines() if line.strip() and "SUCCESS" not in line]
+            words = "\n".join(lines) or "it printed nothing"
             raise Failure(
                 "{0} refuses the new configuration; nothing was changed. Its words:\n{1}".format(self._readable(checker), words),
                 checker=self._readable(checker),

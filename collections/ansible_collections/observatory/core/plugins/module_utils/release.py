@@ -319,6 +319,10 @@ class Release:
         try:
             with tarfile.open(download) as archive:
                 members = archive.getmembers()
+                # tarfile takes a damaged header for the end of the archive: what comes after it would be missing in silence.
+                archive.fileobj.seek(archive.offset)
+                if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                    raise tarfile.ReadError("damaged after {0} members".format(len(members)))
                 top = check_members(members, address)
                 for member in members:
                     name = os.path.normpath(member.name)
@@ -332,13 +336,14 @@ class Release:
                     member.mode = (member.mode & 0o755) | stat.S_IRUSR | stat.S_IWUSR
                     _check_place(member, stage, address)
                     archive.extract(member, stage, numeric_owner=True, **options)
-        except (tarfile.TarError, EOFError, ValueError) as error:
-            raise Failure("{0}: not a readable tar archive: {1}".format(address, error))
-        except OSError as error:
-            # gzip and lzma report damage as OSError without an errno; a full disk has one.
-            if error.errno is None:
-                raise Failure("{0}: not a readable tar archive: {1}".format(address, error))
+        except Failure:
             raise
+        except Exception as error:
+            # Each compression library has errors of its own for damage; a full disk is an OSError with a number, and none of theirs.
+            if getattr(error, "errno", None) is not None:
+                raise
+            words = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
+            raise Failure("{0}: not a readable tar archive: {1}".format(address, words))
         absent = [name for name in self.creates if not os.path.lexists(os.path.join(stage, name))]
         if absent:
             raise Failure("{0}: unexpected shape: the archive lacks {1}".format(address, ", ".join(absent)))
