@@ -406,6 +406,14 @@ CROSS_MESSAGES = [
         ],
     ),
     (
+        {"products": ("alertmanager",), "variables": {"alertmanager_smtp_username": "relay"}},
+        [
+            "alertmanager_smtp_password is not set, but alertmanager_smtp_username is",
+            '  set in f:alertmanager_smtp_username; given: "relay"',
+            "  add alertmanager_smtp_password to the site's secrets.yml, or empty the user name for a relay without a login",
+        ],
+    ),
+    (
         {"variables": {"observatory_teams": {"ops": {"slack": {"url_variable": "slack_url_op"}}}, "slack_url_ops": "x"}},
         [
             "observatory_teams.ops.slack.url_variable names slack_url_op, which is not set",

@@ -218,6 +218,18 @@ def check_mail_relay(inventory: Inventory) -> t.Iterator[Finding]:
             return
 
 
+def check_mail_login(inventory: Inventory) -> t.Iterator[Finding]:
+    user = inventory.variables.get("alertmanager_smtp_username")
+    if "alertmanager" in inventory.products and user and not inventory.variables.get("alertmanager_smtp_password"):
+        yield Finding(
+            "alertmanager_smtp_password is not set, but alertmanager_smtp_username is",
+            "alertmanager_smtp_username",
+            inventory.where(("alertmanager_smtp_username",)),
+            show(user),
+            f"add alertmanager_smtp_password to the site's {SECRETS_FILE}, or empty the user name for a relay without a login",
+        )
+
+
 # Whole numbers whose range is narrower than their format's: variable -> (lowest, highest, why).
 RANGES = {
     "observatory_certificate_days": (31, 825, "certificates are renewed 30 days before they end, and clients refuse longer ones"),
@@ -264,6 +276,7 @@ HOST_CHECKS: tuple[Check, ...] = (
     check_references,
     check_scrape_times,
     check_mail_relay,
+    check_mail_login,
     check_ranges,
 )
 
