@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)/src
 export PYTHONDONTWRITEBYTECODE := 1
 TIMED = bin/timed
 
-.PHONY: help setup mirror secrets generate lint unit content check test test-all demo bench docs down clean
+.PHONY: help setup mirror secrets generate lint unit content check test demo bench docs down clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,8 +45,6 @@ test: check ## check, then Molecule: Debian 13 whole, Debian 12 short
 	@$(TIMED) "molecule: default" molecule test --scenario-name default
 	@$(TIMED) "molecule: debian12" molecule test --scenario-name debian12
 	@$(TIMED) --report
-
-test-all: test ## test, and what is too slow for it
 
 demo: setup ## Bring up the lab, run site.yml, follow a metric and an alert from end to end
 	@$(MAKE) --no-print-directory secrets SITE=lab
