@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 
-from conftest import APP, HUB, LAB, Beacon, State, everything, observe, shell
+from toy import APP, CLOSED_PORT, HUB, LAB, Beacon, State, everything, observe, shell
 
 from lab import hosts as lab_hosts
-
-CLOSED_PORT = "http://127.0.0.1:9"
 
 
 def answers(message: str) -> State:
