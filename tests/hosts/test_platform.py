@@ -100,19 +100,21 @@ def test_every_listener_is_probed_for_its_certificate():
 
 
 def test_collectors_of_systemd_processes_and_textfiles_give_series():
-    assert prometheus('node_systemd_unit_state{name="prometheus.service", state="active"} == 1')
-    assert prometheus("node_processes_pids > 0")
-    assert prometheus("node_textfile_scrape_error == 0")
+    for query in ('node_systemd_unit_state{name="prometheus.service", state="active"} == 1', "node_processes_pids > 0", "node_textfile_scrape_error == 0"):
+        wait_for(query, lambda query=query: prometheus(query))
 
 
 def test_rules_are_loaded_and_evaluate_without_error():
-    loaded = {row["metric"]["rule_group"] for row in prometheus("prometheus_rule_group_rules > 0")}
-    assert {re.search(r"rules/([a-z_]+)\.yml", group).group(1) for group in loaded} == {"node", "prometheus", "certificates", "observatory"}
+    def loaded():
+        groups = {row["metric"]["rule_group"] for row in prometheus("prometheus_rule_group_rules > 0")}
+        return {re.search(r"rules/([a-z_]+)\.yml", group).group(1) for group in groups}
+
+    wait_for("all rule files", lambda: loaded() == {"node", "prometheus", "certificates", "observatory"})
     assert prometheus("sum(prometheus_rule_evaluation_failures_total)")[0]["value"][1] == "0"
 
 
 def test_watchdog_has_reached_alertmanager():
-    assert prometheus('ALERTS{alertname="Watchdog", alertstate="firing"}')
+    wait_for("the watchdog's rule", lambda: prometheus('ALERTS{alertname="Watchdog", alertstate="firing"}'))
     wait_for("the watchdog", lambda: "Watchdog" in host("hub").check_output(
         "curl -sS --cacert /etc/observatory/pki/ca.crt --cert /etc/observatory/pki/host.crt --key /etc/observatory/pki/host.key "
         "https://localhost:9093/api/v2/alerts"
