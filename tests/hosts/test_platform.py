@@ -87,11 +87,11 @@ def test_keys_and_secrets_are_readable_by_their_service_alone(name):
 
 
 def test_every_target_is_up_and_the_jobs_are_those_of_the_inventory():
-    wait_for("all targets up", lambda: prometheus("count(up == 0) or vector(0)")[0]["value"][1] == "0")
-    jobs = {(row["metric"]["job"], row["metric"]["instance"]) for row in prometheus('up{job!~".*probe.*|.*tls.*|certificate.*"}')}
-    assert {
+    expected = {
         ("node", "hub:9100"), ("node", "app1:9100"), ("prometheus", "hub:9090"), ("alertmanager", "hub:9093"), ("blackbox_exporter", "hub:9115"),
-    } <= jobs
+    }
+    wait_for("the jobs", lambda: expected <= {(row["metric"]["job"], row["metric"]["instance"]) for row in prometheus("up")})
+    wait_for("all targets up", lambda: not prometheus("up == 0"))
 
 
 def test_every_listener_is_probed_for_its_certificate():
@@ -110,7 +110,8 @@ def test_rules_are_loaded_and_evaluate_without_error():
         return {re.search(r"rules/([a-z_]+)\.yml", group).group(1) for group in groups}
 
     wait_for("all rule files", lambda: loaded() == {"node", "prometheus", "certificates", "observatory"})
-    assert prometheus("sum(prometheus_rule_evaluation_failures_total)")[0]["value"][1] == "0"
+    wait_for("the count of failures", lambda: prometheus("prometheus_rule_evaluation_failures_total"))
+    assert not prometheus("prometheus_rule_evaluation_failures_total > 0")
 
 
 def test_watchdog_has_reached_alertmanager():
