@@ -29,14 +29,16 @@ ROOT = Path(__file__).resolve().parents[2]
 LAB = find_lab(os.environ.get("OBSERVATORY_LAB", "default"))
 INVENTORY = ROOT / "inventories/lab"
 PRODUCTS = ("prometheus", "alertmanager", "blackbox_exporter", "node_exporter")
-# What a product may leave or change on a host, in one listing: files with their hashes, users, listeners, units, timers, sysctls.
+# What a product may leave or change on a host, in one listing: files with their hashes, users, listeners, units, timers, sysctls. Left out is
+# what a reboot changes by itself: the records of logins, and the ports of the engine's name server (127.0.0.11).
 SNAPSHOT = r"""
 cd /
 find etc opt usr/local var/lib var/log run/systemd/system -xdev \
-    \( -path var/lib/systemd -o -path var/log/journal -o -path var/lib/dpkg -o -path etc/mtab \) -prune -o -printf '%y %m %u:%g %p -> %l\n' | sort
+    \( -path 'var/log/[wb]tmp*' -o -path var/lib/systemd -o -path var/log/journal \
+       -o -path var/lib/dpkg -o -path etc/mtab \) -prune -o -printf '%y %m %u:%g %p -> %l\n' | sort
 find etc opt usr/local -xdev -type f ! -path 'etc/*-' -print0 | sort -z | xargs -0 sha256sum
 getent passwd | sort; getent group | sort
-ss -Hlntu | awk '{print $1, $5}' | sort -u
+ss -Hlntu | awk '{print $1, $5}' | grep -v ' 127\.0\.0\.11:' | sort -u
 systemctl list-unit-files --no-legend --no-pager | sort
 systemctl list-timers --all --no-legend --no-pager | awk '{print $(NF-1)}' | sort
 sysctl -a 2>/dev/null | grep -E '^vm\.(max_map|swappi|overcommit)|^net\.core\.(somax|rmem|wmem)_' | sort
