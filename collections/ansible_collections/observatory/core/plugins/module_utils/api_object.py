@@ -7,6 +7,7 @@ import os
 import time
 
 from .host import Failure
+from .tls import opener
 
 REQUEST_TIMEOUT_SECONDS = 30
 RETRY_SECONDS = 1.0
@@ -17,6 +18,7 @@ SHOWN_PATHS = 3
 BOUNDARY = "observatory-7c1f0f8e5a"
 SECRET = "(secret)"
 NOTHING = object()
+TLS_FILES = ("ca", "cert", "key")
 
 READ_SPEC = {
     "method": {"type": "str", "choices": ["GET", "POST"], "default": "GET"},
@@ -345,7 +347,7 @@ class Api:
         while True:
             status, text = None, ""
             try:
-                self._open = self._open or self._opener()
+                self._open = self._open or opener(self.url, *(self._params.get(kind) for kind in TLS_FILES)).open
                 with self._open(request, timeout=REQUEST_TIMEOUT_SECONDS) as answer:
                     status, text = answer.status, answer.read().decode("utf-8", "replace")
             except urllib.error.HTTPError as error:
@@ -369,7 +371,7 @@ class Api:
 
     def _check_files(self, patient):
         """The TLS library does not say which file it misses."""
-        for path in (self._params.get(kind) for kind in ("ca", "cert", "key")):
+        for path in (self._params.get(kind) for kind in TLS_FILES):
             if path and not os.path.exists(path):
                 raise (Failure if patient else Unreachable)("{0} cannot be asked: {1} does not exist".format(self.url, path))
 
@@ -381,19 +383,6 @@ class Api:
             pair = "{0}:{1}".format(self._params["user"], self._params.get("password") or "")
             headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
         return headers
-
-    def _opener(self):
-        import ssl
-        import urllib.request
-
-        # Proxies of the environment are for the way out, not for a product on this host.
-        handlers = [urllib.request.ProxyHandler({})]
-        if self.url.startswith("https"):
-            context = ssl.create_default_context(cafile=self._params.get("ca"))
-            if self._params.get("cert"):
-                context.load_cert_chain(self._params["cert"], self._params.get("key") or self._params["cert"])
-            handlers.append(urllib.request.HTTPSHandler(context=context))
-        return urllib.request.build_opener(*handlers).open
 
 
 def apply(params, check=False, api=None):

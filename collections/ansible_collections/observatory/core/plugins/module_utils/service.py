@@ -8,6 +8,7 @@ import time
 
 from .config_tree import matches
 from .host import Failure
+from .tls import client_context
 
 STAMP_SCHEMA = 1
 SETTLE_SECONDS = 1.0
@@ -276,11 +277,7 @@ def _probe(host, health):
 
 
 def _secured(host, health, connection, name):
-    import ssl
-
-    context = ssl.create_default_context(cafile=host.path(health["ca"]) if health.get("ca") else None)
-    if health.get("cert"):
-        context.load_cert_chain(host.path(health["cert"]), host.path(health.get("key") or health["cert"]))
+    context = client_context(*(host.path(health[kind]) if health.get(kind) else None for kind in ("ca", "cert", "key")))
     return context.wrap_socket(connection, server_hostname=name)
 
 

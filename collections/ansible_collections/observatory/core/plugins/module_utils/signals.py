@@ -7,6 +7,8 @@ import os
 import re
 import time
 
+from .tls import opener
+
 REQUEST_TIMEOUT_SECONDS = 10
 SHOWN_TARGETS = 8
 EVENTS_TAIL_BYTES = 4 << 20
@@ -117,18 +119,11 @@ def tail_lines(path):
 
 def fetch(url, ca=None, cert=None, key=None):
     """Return the JSON at a URL; raises Missing with the reason when there is no answer."""
-    import ssl
     import urllib.error
-    import urllib.request
 
-    context = None
-    if url.startswith("https"):
-        context = ssl.create_default_context(cafile=ca)
-        if cert:
-            context.load_cert_chain(cert, key or cert)
-    handlers = [urllib.request.ProxyHandler({})] + ([urllib.request.HTTPSHandler(context=context)] if context else [])
+    client = opener(url, ca, cert, key)
     try:
-        with urllib.request.build_opener(*handlers).open(url, timeout=REQUEST_TIMEOUT_SECONDS) as answer:
+        with client.open(url, timeout=REQUEST_TIMEOUT_SECONDS) as answer:
             return json.loads(answer.read().decode("utf-8"))
     except urllib.error.HTTPError as error:
         raise Missing("{0} answers {1}: {2}".format(url, error.code, error.read(300).decode("utf-8", "replace").strip()))
