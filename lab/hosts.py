@@ -22,6 +22,8 @@ MAIL_PORT = 587
 SERVICE_NAMES = ("mirror.lab", "mail.lab", "sink.lab")
 FOLDER = Path(__file__).parent
 SSH_KEY = CACHE / "ssh" / "id_ed25519"
+# The hosts are made anew all the time, each with a new key of its own.
+SSH_OPTIONS = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR")
 SMTP_PASSWORD = CACHE / "smtp_password"
 MAIL_AUTHORITY = CACHE / "mail-ca.pem"
 # What systemd needs in a container; --privileged would ask for more than some machines have.
@@ -239,10 +241,7 @@ def _wait_for_services(lab: Lab) -> None:
 
 
 def _login_works(address: str) -> bool:
-    argv = [
-        "ssh", "-i", str(SSH_KEY), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-        "-o", "ConnectTimeout=2", "-o", "LogLevel=ERROR", f"{LOGIN}@{address}", "true",
-    ]
+    argv = ["ssh", "-i", str(SSH_KEY), *SSH_OPTIONS, "-o", "BatchMode=yes", "-o", "ConnectTimeout=2", f"{LOGIN}@{address}", "true"]
     return run(argv, check=False).returncode == 0
 
 

@@ -28,6 +28,8 @@ from lab.common import LOGIN, find_lab
 ROOT = Path(__file__).resolve().parents[2]
 LAB = find_lab(os.environ.get("OBSERVATORY_LAB", "default"))
 INVENTORY = ROOT / "inventories/lab"
+# Nobody listens there: a mirror that is gone.
+CLOSED_PORT = "http://127.0.0.1:9"
 PRODUCTS = ("prometheus", "alertmanager", "blackbox_exporter", "node_exporter")
 # What a product may leave or change on a host, in one listing: files with their hashes, users, listeners, units, timers, sysctls. Left out is
 # what a reboot changes by itself: the records of logins, and the ports of the engine's name server (127.0.0.11).
@@ -51,8 +53,7 @@ def host(name: str) -> testinfra.host.Host:
     return testinfra.get_host(
         f"ssh://{LOGIN}@{LAB.address(name)}",
         ssh_identity_file=str(lab_hosts.SSH_KEY),
-        ssh_extra_args="-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ControlMaster=auto "
-        "-o ControlPersist=60s -o ControlPath=/tmp/observatory-tests-%C",
+        ssh_extra_args=" ".join(lab_hosts.SSH_OPTIONS) + " -o ControlMaster=auto -o ControlPersist=60s -o ControlPath=/tmp/observatory-tests-%C",
         sudo=True,
     )
 

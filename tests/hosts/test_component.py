@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from toy import APP, CLOSED_PORT, HUB, LAB, Beacon, State, everything, observe, shell
+from fleet import CLOSED_PORT, LAB
+from toy import APP, HUB, Beacon, State, everything, observe, shell
 
 from lab import hosts as lab_hosts
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from fleet import CLOSED_PORT
 from toy import (
     APP,
-    CLOSED_PORT,
     FORGET,
     HUB,
     OTHER_PASSWORD,

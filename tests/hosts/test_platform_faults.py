@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from fleet import LAB, PRODUCTS, changed, converge, host, playbook, prometheus, serial, unit, wait_for
+from fleet import CLOSED_PORT, LAB, PRODUCTS, changed, converge, host, playbook, prometheus, serial, unit, wait_for
 
 from lab import hosts as lab_hosts
 
-CLOSED_PORT = "http://127.0.0.1:9"
 PORTS = {"prometheus": 9090, "alertmanager": 9093, "blackbox_exporter": 9115, "node_exporter": 9100}
 
 

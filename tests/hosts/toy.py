@@ -11,12 +11,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab import hosts as lab_hosts
-from lab.common import LOGIN, find_lab
+from fleet import LAB, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
+from lab import hosts as lab_hosts
+from lab.common import LOGIN
+
 HERE = Path(__file__).parent
-LAB = find_lab(os.environ.get("OBSERVATORY_LAB", "default"))
 HUB, APP = "hub", "app1"
 OBSERVE = (HERE / "observe.py").read_text()
 # Everything that a run may add to a host or change on it. Other products may run there: their data, and their locks, which a reboot
@@ -35,11 +35,10 @@ systemctl list-unit-files --no-legend --no-pager | sort
 """
 # Removes the release that an upgrade brings, so that the next one is fetched.
 FORGET = "cd /opt/observatory/beacon && rm -rf 1.1.0 .1.1.0.json previous"
-CLOSED_PORT = "http://127.0.0.1:9"
 PASSWORD = "a-password-that-nobody-may-see"
 OTHER_PASSWORD = "another-one-that-is-not-for-you"
 SSH = (
-    "ssh", "-i", str(lab_hosts.SSH_KEY), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
+    "ssh", "-i", str(lab_hosts.SSH_KEY), *lab_hosts.SSH_OPTIONS,
     "-o", "ControlMaster=auto", "-o", "ControlPersist=30s", "-o", "ControlPath=/tmp/observatory-faults-%C",
 )
 
