@@ -1,6 +1,7 @@
 """A unit is restarted or reloaded exactly when it is due, and a run is green only when the product answers."""
 
 import http.server
+import os
 import threading
 
 import pytest
@@ -369,3 +370,29 @@ def test_an_address_that_does_not_answer_is_told(target):
     assert service._probe(target.host(), {"url": url}) == f"{url}: [Errno 111] Connection refused"
     missing = service._probe(target.host(), {"url": f"https://127.0.0.1:{port}", "ca": "/etc/beacon/ca.crt"})
     assert missing.startswith(f"https://127.0.0.1:{port}: ")
+
+
+class Guarded(Page):
+    def do_GET(self):
+        good = self.headers.get("Authorization") == "Basic YWRtaW46czpjcmV0"
+        self.send_response(200 if good and self.path == "/health?a=b" else 401)
+        self.end_headers()
+
+    def address_string(self):
+        return "local"
+
+
+def test_a_product_behind_a_password_or_a_socket_is_asked_too(target):
+    """The socket's path is seen from the host's root."""
+    import socketserver
+
+    path = target.host().path("/run/product.sock")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with socketserver.UnixStreamServer(path, Guarded) as listener:
+        threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        url = "unix:/run/product.sock:/health?a=b"
+        assert service._probe(target.host(), {"url": url, "user": "admin", "password": "s:cret"}) is None
+        assert service._probe(target.host(), {"url": url}) == f"{url} answers 401"
+        listener.shutdown()
+    os.unlink(path)
+    assert service._probe(target.host(), {"url": url}) == f"{url}: [Errno 2] No such file or directory"

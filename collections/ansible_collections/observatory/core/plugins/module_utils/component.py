@@ -7,12 +7,13 @@ import json
 import os
 import zlib
 
-from . import account, config_tree, release, service
+from . import account, config_tree, packages, release, service
 from .host import RUN_DIR, STATE_DIR, Failure, RecordFailure
 
 SPEC = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "packages": {"type": "list", "elements": "str", "default": []},
     "user": {"type": "dict", "options": account.USER_SPEC},
     "directories": {"type": "list", "elements": "dict", "default": [], "options": account.DIRECTORY_SPEC},
     "release": {"type": "dict", "options": release.SPEC},
@@ -56,6 +57,7 @@ class Component:
         declaration = self.declaration
         user = declaration.get("user")
         self._remember()
+        self._note(*packages.ensure(self.host, self.name, declaration.get("packages") or []))
         planned = {user["name"]} if user and account.user_is_missing(user["name"]) else set()
         if user:
             self._done(account.ensure_user(self.host, user))
@@ -78,7 +80,7 @@ class Component:
                 raise
         self._commit(product, tree)
         if tree and tree.unchecked:
-            self.result["warnings"] = ["{0}: not checked in this check mode run: {1}".format(self.name, "; ".join(tree.unchecked))]
+            self._note([], ["not checked in this check mode run: {0}".format("; ".join(tree.unchecked))])
 
     def _commit(self, product, tree):
         before = product.installed_version() if product else None
@@ -205,6 +207,7 @@ class Component:
             self.host.must(["systemctl", "daemon-reload"], "systemd cannot read its units")
         if release.remove(self.host, self.name):
             self._done(["{0}/{1} removed".format(release.RELEASES_DIR, self.name)])
+        self._note(*packages.give_back(self.host, self.name))
         removed, kept = account.remove_directories(self.host, record.get("directories", []), self.declaration.get("remove_data"))
         self._done(["{0} removed".format(path) for path in removed])
         self.result["kept"] = kept
@@ -226,6 +229,7 @@ class Component:
         lock = self.host.path("{0}/{1}.lock".format(RUN_DIR, self.name))
         if os.path.exists(lock):
             os.unlink(lock)
+        packages.leave_no_trace(self.host)
         state = self.host.path(STATE_DIR)
         folders = [os.path.join(state, kind) for kind in ("component", "config", "release", "service")]
         for folder in folders + [state, self.host.path(release.RELEASES_DIR), self.host.path(RUN_DIR)]:
@@ -236,6 +240,11 @@ class Component:
 
     def _done(self, words):
         self.result["done"] += words
+
+    def _note(self, words, warnings):
+        self._done(words)
+        if warnings:
+            self.result.setdefault("warnings", []).extend("{0}: {1}".format(self.name, text) for text in warnings)
 
 
 def _line(header, before, after):

@@ -18,7 +18,7 @@ REQUEST_TIMEOUT_SECONDS = 5
 JOURNAL_LINES = 15
 MANY_RESTARTS = 3
 PROPERTIES = (
-    "LoadState", "ActiveState", "SubState", "UnitFileState", "NeedDaemonReload", "InvocationID", "NRestarts", "MainPID",
+    "LoadState", "ActiveState", "SubState", "UnitFileState", "NeedDaemonReload", "ActiveEnterTimestampMonotonic", "InvocationID", "NRestarts", "MainPID",
     "ExecMainStartTimestampMonotonic", "Result", "ExecMainStatus",
 )
 
@@ -27,6 +27,8 @@ HEALTH_SPEC = {
     "ca": {"type": "str"},
     "cert": {"type": "str"},
     "key": {"type": "str"},
+    "user": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
     "timeout": {"type": "int", "default": 60},
 }
 SPEC = {
@@ -191,8 +193,9 @@ class Service:
         return result
 
     def _started(self):
-        """Return when the main process began, in epoch seconds."""
-        age = time.monotonic() - int(self.state.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
+        """Return when the main process began, or a unit without one such as a timer, in epoch seconds."""
+        begun = int(self.state.get("ExecMainStartTimestampMonotonic") or 0) or int(self.state.get("ActiveEnterTimestampMonotonic") or 0)
+        age = time.monotonic() - begun / 1e6
         return time.time() - age
 
     def _young(self):
@@ -257,23 +260,38 @@ def _probe(host, health):
     """
     import socket
 
-    scheme, _separator, rest = health["url"].partition("://")
-    address, _slash, path = rest.partition("/")
-    name, _colon, port = address.rpartition(":") if ":" in address.rsplit("]", 1)[-1] else (address, "", "")
-    name = name.strip("[]")
     try:
-        connection = socket.create_connection((name, int(port or (443 if scheme == "https" else 80))), timeout=REQUEST_TIMEOUT_SECONDS)
-        with connection:
+        if health["url"].startswith("unix:"):
+            _scheme, name, path = health["url"].split(":", 2)
+            address, connection = "localhost", socket.socket(socket.AF_UNIX)
+            connection.settimeout(REQUEST_TIMEOUT_SECONDS)
+            connection.connect(host.path(name))
+        else:
+            scheme, _separator, rest = health["url"].partition("://")
+            address, slash, path = rest.partition("/")
+            path = slash + path or "/"
+            name, _colon, port = address.rpartition(":") if ":" in address.rsplit("]", 1)[-1] else (address, "", "")
+            name = name.strip("[]")
+            connection = socket.create_connection((name, int(port or (443 if scheme == "https" else 80))), timeout=REQUEST_TIMEOUT_SECONDS)
             if scheme == "https":
                 connection = _secured(host, health, connection, name)
-            request = "GET /{0} HTTP/1.0\r\nHost: {1}\r\nConnection: close\r\n\r\n".format(path, address)
-            connection.sendall(request.encode())
+        with connection:
+            lines = ["GET {0} HTTP/1.0".format(path), "Host: " + address, "Connection: close"]
+            if health.get("user"):
+                lines.append("Authorization: Basic " + _basic(health["user"], health.get("password") or ""))
+            connection.sendall("\r\n".join(lines + ["", ""]).encode())
             status = connection.recv(64).split(b" ", 2)
     except (OSError, ValueError) as error:
         return "{0}: {1}".format(health["url"], error)
     if len(status) < 2 or not status[1].isdigit():
         return "{0} does not speak HTTP".format(health["url"])
     return None if status[1].startswith(b"2") else "{0} answers {1}".format(health["url"], status[1].decode())
+
+
+def _basic(user, password):
+    import base64
+
+    return base64.b64encode("{0}:{1}".format(user, password).encode()).decode()
 
 
 def _secured(host, health, connection, name):

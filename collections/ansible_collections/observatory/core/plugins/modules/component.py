@@ -8,7 +8,7 @@ module: component
 short_description: Bring a product to its declared state in one round trip
 version_added: "1.0.0"
 description:
-  - A component is a product on a host, with its system user, folders, release, configuration and systemd unit.
+  - A component is a product on a host, with its packages, system user, folders, release, configuration and systemd unit.
   - The role's C(templates/) folder is rendered on the controller, sent once, checked as a whole by the product's own checker, and only then
     moved into place. The unit is reloaded or restarted exactly when its release or files call for it, also when an earlier run died half
     way, and has to become healthy. A failure says what was restored.
@@ -36,6 +36,14 @@ options:
     description: Whether V(absent) removes the folders marked as data, and the user that owns them.
     type: bool
     default: false
+  packages:
+    description:
+      - Packages of the distribution that have to be there, on Debian and its kin. One that is there is used as it is. One that is missing is installed
+        without recommended ones, and the service of its name is left off.
+      - V(absent) removes those that were installed for this component, unless another component, another package or a person uses them by then.
+    type: list
+    elements: str
+    default: []
   user:
     description: System user, with a group of the same name and no way to log in. One that was there before is used and never removed.
     type: dict
@@ -119,10 +127,12 @@ options:
         description: What proves that the product works.
         type: dict
         suboptions:
-          url: {description: "URL that answers with 2xx.", type: str, required: true}
+          url: {description: "URL that answers with 2xx; C(unix:SOCKET:/PATH) for one behind a socket.", type: str, required: true}
           ca: {description: "File of the authority.", type: str}
           cert: {description: "File of the client certificate.", type: str}
           key: {description: "File of its key.", type: str}
+          user: {description: "User for basic authentication.", type: str}
+          password: {description: "Its password.", type: str}
           timeout: {description: "Seconds until a start has failed.", type: int, default: 60}
       rollback:
         description: What a failed start restores, V(release) both release and configuration, V(config) the configuration alone.

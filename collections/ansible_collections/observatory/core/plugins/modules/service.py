@@ -32,10 +32,12 @@ options:
     description: What proves that the product works.
     type: dict
     suboptions:
-      url: {description: "URL that answers with 2xx.", type: str, required: true}
+      url: {description: "URL that answers with 2xx; C(unix:SOCKET:/PATH) for one behind a socket.", type: str, required: true}
       ca: {description: "File of the authority.", type: str}
       cert: {description: "File of the client certificate.", type: str}
       key: {description: "File of its key.", type: str}
+      user: {description: "User for basic authentication.", type: str}
+      password: {description: "Its password.", type: str}
       timeout: {description: "Seconds until a start has failed.", type: int, default: 60}
   restart:
     description: With V(rolling) the restart of a running unit is only reported as RV(restart_due).
