@@ -11,6 +11,7 @@ Exit code 0: all secrets are there; 1: refused, the reason is on stderr; 2: wron
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import dataclasses
 import fcntl
@@ -29,6 +30,11 @@ import yaml
 SECRETS = "group_vars/all/secrets.yml"
 SITE_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")  # as in plugin_utils/certificates.py: it becomes part of role names
 PASSWORD_BYTES = 24  # 32 characters of base64
+USER_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+BCRYPT_COST = 10
+# Each product knows the algorithm by another letter, all meaning the same.
+ELASTICSEARCH_BCRYPT, GATEWAY_BCRYPT = b"2a", b"2b"
+KIBANA_TOKEN_NAME = "elastic/kibana/observatory"
 HEADER = """\
 ---
 # Secrets of the site {site}, made by `make secrets SITE={folder}`. Who has this file can sign as any machine of the site: keep it in the
@@ -93,7 +99,45 @@ def password(site: str, now: float) -> tuple[str, ...]:
             return (value,)
 
 
-# A later product adds a line: Secret(("grafana_admin_password",), password, "Grafana's first user."),
+def hashed_password(prefix: bytes) -> t.Callable[[str, float], tuple[str, ...]]:
+    """Return a maker of a password and its bcrypt hash: the hash is kept, so that its salt, and with it the rendered file, stays."""
+
+    def make(site: str, now: float) -> tuple[str, ...]:
+        import bcrypt
+
+        (value,) = password(site, now)
+        return value, bcrypt.hashpw(value.encode(), bcrypt.gensalt(BCRYPT_COST, prefix)).decode()
+
+    return make
+
+
+def kibana_token(site: str, now: float) -> tuple[str, ...]:
+    """Return a token of the service account elastic/kibana, and the hash under which Elasticsearch's file service_tokens knows it.
+
+    The form is that of Elasticsearch's ServiceAccountToken: version bytes, then account/name:secret, in base64.
+    """
+    import bcrypt
+
+    (value,) = password(site, now)
+    token = base64.b64encode(b"\x00\x01\x00\x01" + f"{KIBANA_TOKEN_NAME}:{value}".encode()).decode()
+    return token, bcrypt.hashpw(value.encode(), bcrypt.gensalt(BCRYPT_COST, ELASTICSEARCH_BCRYPT)).decode()
+
+
+# Users of Elasticsearch's file realm: who, and what for. roles/elasticsearch says what each may do.
+ELASTICSEARCH_USERS = {
+    "admin": "Sets up templates and settings, from the host itself",
+    "logstash": "Writes logs",
+    "jaeger": "Writes and reads traces",
+    "elasticsearch_exporter": "Reads the cluster's state",
+    "json_exporter": "Counts documents that are too old",
+    "grafana": "Reads logs for dashboards",
+    "kibana_viewer": "Kibana's viewers",
+    "kibana_editor": "Kibana's editors",
+    "kibana_admin": "Kibana's administrators",
+}
+GATEWAY_USERS = ("viewer", "editor", "admin")
+"""People who sign in at the gateway where the site does not name others, as in group_vars/all/security.yml."""
+
 TABLE: tuple[Secret, ...] = (
     Secret(
         ("observatory_authority_certificate", "observatory_authority_key"),
@@ -105,15 +149,41 @@ TABLE: tuple[Secret, ...] = (
         authority("transport"),
         "Elasticsearch nodes know each other by certificates of this authority, and nobody else has one.",
     ),
+    *(
+        Secret(
+            (f"elasticsearch_password_{user}", f"elasticsearch_password_hash_{user}"),
+            hashed_password(ELASTICSEARCH_BCRYPT),
+            f"Elasticsearch's user {user}: {purpose[0].lower()}{purpose[1:]}.",
+        )
+        for user, purpose in ELASTICSEARCH_USERS.items()
+    ),
+    Secret(("kibana_service_token", "kibana_service_token_hash"), kibana_token, "With this Kibana itself signs in to Elasticsearch."),
+    Secret(("kibana_security_key",), password, "Kibana encrypts its sessions with it."),
+    Secret(("kibana_saved_objects_key",), password, "Kibana encrypts secrets in saved objects with it: without it they are lost."),
+    Secret(("kibana_reporting_key",), password, "Kibana encrypts report jobs with it."),
+    Secret(("grafana_secret_key",), password, "Grafana encrypts its data sources' secrets with it."),
+    Secret(("grafana_admin_password",), password, "Grafana's own first user, for its command line; people come through the gateway."),
+    Secret(("gateway_session_key",), password, "The gateway signs its sessions with it; a new one signs everybody out."),
 )
 
 
+def table_of(variables: t.Mapping[str, t.Any]) -> tuple[Secret, ...]:
+    """Return the secrets of a site: the table's, and a password for each of its gateway_users."""
+    users = variables.get("gateway_users")
+    names = users if isinstance(users, dict) else GATEWAY_USERS
+    return TABLE + tuple(
+        Secret((f"gateway_password_{user}", f"gateway_password_hash_{user}"), hashed_password(GATEWAY_BCRYPT), f"{user}, at the gateway.")
+        for user in map(str, names)
+        if USER_NAME.fullmatch(user)  # preflight says what is wrong with others
+    )
+
+
 def make_secrets(
-    inventory: pathlib.Path, vault: Vault | None = None, *, now: float | None = None, table: t.Sequence[Secret] = TABLE
+    inventory: pathlib.Path, vault: Vault | None = None, *, now: float | None = None, table: t.Sequence[Secret] | None = None
 ) -> Result:
     """Bring an inventory's secrets file up to the table; return what was added. Raises SecretsError, and then nothing was written.
 
-    vault: None when no vault password is configured. now: seconds since 1970, default the clock.
+    vault: None when no vault password is configured. now: seconds since 1970, default the clock. table: default that of the site.
     """
     if not inventory.is_dir():
         raise SecretsError(_no_such_inventory(inventory))
@@ -139,13 +209,13 @@ def make_secrets(
 
 
 def _completed(
-    inventory: pathlib.Path, path: pathlib.Path, text: str, table: t.Sequence[Secret], now: float
+    inventory: pathlib.Path, path: pathlib.Path, text: str, table: t.Sequence[Secret] | None, now: float
 ) -> tuple[str, tuple[str, ...]]:
     """Return the file's text with what was missing at its end, and the names of that."""
     present = _variables(path, text)
     elsewhere = {name: value for variables in _plain_files(inventory, path) for name, value in variables.items()}
     site = _site(inventory, elsewhere | present)
-    missing = _missing(path, elsewhere | present, table)
+    missing = _missing(path, elsewhere | present, table_of(elsewhere | present) if table is None else table)
     if not missing:
         return text, ()
     added = tuple(name for secret in missing for name in secret.names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import pathlib
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 
+import bcrypt
 import pytest
 import yaml
 from ansible_collections.observatory.core.plugins.plugin_utils.certificates import check_authority
@@ -19,13 +21,8 @@ from observatory.secrets import Secret, SecretsError, make_secrets, password
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NOW = 1_772_366_400.0  # 2026-03-01 12:00 UTC
-NAMES = (
-    "observatory_authority_certificate",
-    "observatory_authority_key",
-    "observatory_transport_authority_certificate",
-    "observatory_transport_authority_key",
-)
-PASSWORDS = (Secret(("grafana_admin_password",), password, "Grafana's first user."),)
+NAMES = tuple(name for secret in secrets.table_of({}) for name in secret.names)
+PASSWORDS = (Secret(("toy_password",), password, "The toy's user."),)
 
 
 class Rot13:
@@ -64,6 +61,7 @@ def test_a_new_sites_secrets_are_two_working_authorities(site, file):
     assert (result.path, result.added, result.encrypted) == (file, NAMES, False)
     values = yaml.safe_load(file.read_text())
     assert tuple(values) == NAMES
+    assert NAMES[:4] == tuple(f"observatory_{kind}authority_{part}" for kind in ("", "transport_") for part in ("certificate", "key"))
     for name, subject in (("observatory_authority", "site"), ("observatory_transport_authority", "transport")):
         assert check_authority(values[f"{name}_certificate"], values[f"{name}_key"], NOW) == []
         assert common_name(values[f"{name}_certificate"]) == f"CN=Observatory lab {subject} authority"
@@ -75,7 +73,7 @@ def test_each_secret_has_a_comment(site, file):
     make_secrets(site, now=NOW)
     comments = [line for line in file.read_text().splitlines() if line.startswith("#")]
     assert comments[0].startswith("# Secrets of the site lab, made by `make secrets SITE=lab`.")
-    assert comments[2:] == [f"# {secret.comment}" for secret in secrets.TABLE]
+    assert comments[2:] == [f"# {secret.comment}" for secret in secrets.table_of({})]
 
 
 def test_a_second_run_changes_nothing(site, file):
@@ -92,15 +90,15 @@ def test_only_what_is_missing_is_appended(site, file):
     assert make_secrets(site, now=NOW).added == NAMES
     assert file.read_text().startswith(text + "\n\n# Every machine's certificate")
     before = file.read_text()
-    assert make_secrets(site, now=NOW, table=secrets.TABLE + PASSWORDS).added == ("grafana_admin_password",)
+    assert make_secrets(site, now=NOW, table=secrets.table_of({}) + PASSWORDS).added == ("toy_password",)
     assert re.fullmatch(
-        re.escape(before) + r"\n# Grafana's first user\.\ngrafana_admin_password: \"[A-Za-z0-9][A-Za-z0-9_-]{31}\"\n",
+        re.escape(before) + r"\n# The toy's user\.\ntoy_password: \"[A-Za-z0-9][A-Za-z0-9_-]{31}\"\n",
         file.read_text(),
     )
 
 
 def test_a_secret_in_another_file_of_the_site_is_not_made_again(site, file):
-    (site / "group_vars" / "all" / "ours.yml").write_text("grafana_admin_password: x\n")
+    (site / "group_vars" / "all" / "ours.yml").write_text("toy_password: x\n")
     for vault in (None, Rot13()):
         assert make_secrets(site, vault, now=NOW, table=PASSWORDS).added == ()
     assert not file.exists()
@@ -110,6 +108,33 @@ def test_passwords_differ_and_need_no_quoting():
     made = {password("lab", NOW)[0] for _ in range(200)}
     assert len(made) == 200
     assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{31}", value) for value in made)
+
+
+def test_a_hash_is_that_of_its_password(site, file):
+    """Elasticsearch and the gateway each get the algorithm under the letter that they know."""
+    make_secrets(site, now=NOW)
+    values = yaml.safe_load(file.read_text())
+    for kind, letter in (("elasticsearch", "a"), ("gateway", "b")):
+        hashed = values[f"{kind}_password_hash_admin"]
+        assert hashed.startswith(f"$2{letter}$10$")
+        assert bcrypt.checkpw(values[f"{kind}_password_admin"].encode(), hashed.encode())
+
+
+def test_kibanas_token_names_its_account_and_fits_its_hash(site, file):
+    make_secrets(site, now=NOW)
+    values = yaml.safe_load(file.read_text())
+    version, name, secret = re.fullmatch(rb"(....)([a-z/]+):(.+)", base64.b64decode(values["kibana_service_token"]), re.DOTALL).groups()
+    assert (version, name) == (b"\x00\x01\x00\x01", b"elastic/kibana/observatory")
+    assert bcrypt.checkpw(secret, values["kibana_service_token_hash"].encode())
+
+
+def test_each_user_of_the_gateway_has_a_password(site, file):
+    """Those that the site names, else those of the shipped security.yml."""
+    shipped = yaml.safe_load((ROOT / "group_vars" / "all" / "security.yml").read_text())["gateway_users"]
+    assert tuple(shipped) == secrets.GATEWAY_USERS
+    (site / "group_vars" / "all" / "security.yml").write_text("gateway_users: {anna: {role: editor}}\n")
+    made = make_secrets(site, now=NOW).added
+    assert [name for name in made if name.startswith("gateway_password")] == ["gateway_password_anna", "gateway_password_hash_anna"]
 
 
 @pytest.mark.parametrize("place", ["all/site.yml", "all.yml", "all/secrets.yml"])

@@ -24,6 +24,12 @@ options:
     type: list
     elements: str
     default: []
+  authority:
+    description:
+      - Who signs it. Elasticsearch nodes know each other by certificates of V(transport), which signs for nobody else.
+    type: str
+    choices: [site, transport]
+    default: site
   now:
     description:
       - The time for which the certificate is made, in seconds since 1970. The default is the controller's clock.
@@ -33,7 +39,8 @@ options:
       - name: OBSERVATORY_NOW
 notes:
   - It reads the variables C(observatory_site), C(observatory_authority_certificate), C(observatory_authority_key),
-    C(observatory_authority_trusted) (none), C(observatory_certificate_days) (90), C(observatory_certificate_generation) (1),
+    C(observatory_authority_trusted) (none),
+    for transport those of C(observatory_transport_authority), C(observatory_certificate_days) (90), C(observatory_certificate_generation) (1),
     C(inventory_hostname) and C(ansible_host) of the host.
   - The returned key is a secret. Ship it by a file of C(observatory.core.component) whose permissions say C(secret).
 """
@@ -91,6 +98,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.observatory.core.plugins.plugin_utils import certificates
 
+AUTHORITIES = {"site": "observatory_authority", "transport": "observatory_transport_authority"}
 DEFAULT_DAYS = 90
 DEFAULT_GENERATION = 1
 
@@ -103,9 +111,10 @@ class LookupModule(LookupBase):
         now = self.get_option("now")
         site = self._text("observatory_site")
         host = self._text("inventory_hostname")
+        authority = AUTHORITIES[self.get_option("authority")]
         wanted = {
-            "authority_cert": self._text("observatory_authority_certificate"),
-            "authority_key": self._text("observatory_authority_key"),
+            "authority_cert": self._text(f"{authority}_certificate"),
+            "authority_key": self._text(f"{authority}_key"),
             "site": site,
             "host": host,
             "names": [*self._connection_name(), *(str(name) for name in self.get_option("names"))],
@@ -113,12 +122,12 @@ class LookupModule(LookupBase):
             "days": self._number("observatory_certificate_days", DEFAULT_DAYS),
             "generation": self._number("observatory_certificate_generation", DEFAULT_GENERATION),
         }
-        trusted = [str(pem) for pem in self._value("observatory_authority_trusted", [])]
+        trusted = [str(pem) for pem in self._value(f"{authority}_trusted", [])]
         try:
             return [self._result(certificates.issue(service=str(term), **wanted), trusted) for term in terms]
         except certificates.CertificateError as error:
             raise AnsibleError(
-                f"No certificate of {', '.join(map(str, terms))} for {host}: {error}. The authority is observatory_authority_certificate"
+                f"No certificate of {', '.join(map(str, terms))} for {host}: {error}. The authority is {authority}_certificate"
                 f" in the site's secrets.yml (make secrets SITE={site}); docs/security.md has the steps."
             ) from None
 

@@ -53,6 +53,7 @@ ROLES = frozenset(
         "grafana",
         "host",
         "jaeger",
+        "json_exporter",
         "kibana",
         "logstash",
         "node_exporter",
