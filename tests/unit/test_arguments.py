@@ -16,6 +16,7 @@ from ansible_collections.observatory.core.plugins.plugin_utils.arguments import 
     check,
     nearest,
     show,
+    unknown_names,
 )
 from ansible_collections.observatory.core.plugins.plugin_utils.finding import Finding, merge, report
 from ansible_collections.observatory.core.plugins.plugin_utils.specs import Specs, load_specs
@@ -291,6 +292,15 @@ def test_names_that_other_variables_refer_to_are_known(specs):
     ]
 
 
+def test_the_password_of_each_user_of_the_gateway_is_known():
+    """Its name is made of the user's; one of nobody is a slip."""
+    specs = Specs(options={"gateway_users": {"role": "gateway", "type": "dict"}}, roles=("gateway",))
+    given = {"gateway_users": {"anna": {}}, "gateway_password_anna": "x", "gateway_password_hash_anna": "y", "gateway_pasword_anne": "z"}
+    found = unknown_names(given, specs, lambda path: "secrets.yml")
+    assert [finding.lines()[0] for finding in found] == ["gateway_pasword_anne is not a variable of this project"]
+    assert "z" not in found[0].lines()[1]
+
+
 def test_secret_values_are_never_shown():
     """A hidden value stays hidden whatever its type."""
     assert show({"a": 1}, secret=True) == "(hidden)"
@@ -491,6 +501,65 @@ CROSS_MESSAGES = [
             "observatory_services.shop.hosts names a host or group that does not exist",
             '  set in f:observatory_services.shop.hosts; given: "appx"',
             "  the inventory has: h1",
+        ],
+    ),
+    (
+        {"groups": {"observatory": ["h1"], "filebeat": ["h2"], "logstash": ["h2"], "elasticsearch": ["h2"]},
+         "variables": {"observatory_services": {"shop": {"hosts": ["h1"], "logs": {"paths": ["/a"]}}}}},
+        [
+            "observatory_services.shop.logs cannot be collected: the host has no Filebeat",
+            "  set in f:observatory_services.shop.logs",
+            "  add h1 to the group filebeat, or take `logs` out of the service",
+        ],
+    ),
+    (
+        {"variables": {"observatory_services": {"system": {"hosts": ["h1"]}}}},
+        [
+            "observatory_services.system has the name of one of the platform's own data streams",
+            "  set in f:observatory_services.system",
+            "  choose another name, for example my-system",
+        ],
+    ),
+    (
+        {"groups": {"observatory": ["h1"], "kibana": ["h1"], "elasticsearch": ["h1"]}, "products": ("kibana",),
+         "variables": {"kibana_version": "9.6.0", "elasticsearch_version": "9.5.0"}},
+        [
+            "kibana_version is not that of Elasticsearch, 9.5.0: Kibana would not start",
+            '  set in f:kibana_version; given: "9.6.0"',
+            "  upgrade Elasticsearch first, and set both",
+        ],
+    ),
+    (
+        {"groups": {"observatory": ["h1"], "logstash": ["h1"], "elasticsearch": ["h1"]}, "products": ("logstash",),
+         "variables": {"logstash_version": "9.10.0", "elasticsearch_version": "9.5.0"}},
+        [
+            "logstash_version is newer than Elasticsearch, 9.5.0",
+            '  set in f:logstash_version; given: "9.10.0"',
+            "  upgrade Elasticsearch first, and set both",
+        ],
+    ),
+    (
+        {"groups": {"observatory": ["h1"], "gateway": ["h1"]}, "variables": {"observatory_public_url": "https://example.org/watch"}},
+        [
+            "observatory_public_url must be https:// and a host, without a path",
+            '  set in f:observatory_public_url; given: "https://example.org/watch"',
+            "  the gateway serves at the root of a host, for example https://observatory.example.org",
+        ],
+    ),
+    (
+        {"groups": {"observatory": ["h1"], "gateway": ["h1"]}, "variables": {"gateway_users": {"Jane": {"role": "viewer"}}}},
+        [
+            "gateway_users.Jane is no name of lower-case letters, digits and underscores",
+            "  set in f:gateway_users.Jane",
+            "  choose another name",
+        ],
+    ),
+    (
+        {"groups": {"observatory": ["h1"], "gateway": ["h1"]}, "variables": {"gateway_users": {"jane": {"role": "viewer"}}}},
+        [
+            "gateway_users.jane has no password",
+            "  set in f:gateway_users.jane",
+            "  make one: make secrets SITE=lab",
         ],
     ),
     (

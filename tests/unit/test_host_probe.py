@@ -205,6 +205,59 @@ def test_too_little_memory_is_found(host):
     ]
 
 
+def test_a_heap_that_is_too_large_is_named(host):
+    heap = {"product": "elasticsearch", "bytes": 6 << 30, "variable": "elasticsearch_heap_size", "given": '"4GB"'}
+    (found,) = host_probe.check_memory(host, [{"product": "alertmanager", "bytes": 64 << 20}, heap])
+    assert (found["text"], found["variable"], found["given"]) == (
+        "The host has 2.0 GB of memory, too little for elasticsearch_heap_size", "elasticsearch_heap_size", '"4GB"'
+    )
+
+
+STEP = {"product": "elasticsearch", "variable": "elasticsearch_version", "data": "/data", "snapshots": "/snapshots", "snapshot_hours": 24}
+
+
+@pytest.fixture
+def store(host):
+    """The host, with Elasticsearch 9.5.0, its data, and a snapshot of the second 10000."""
+    (host.tree / "opt/observatory/elasticsearch").mkdir(parents=True)
+    (host.tree / "opt/observatory/elasticsearch/current").symlink_to("9.5.0")
+    for folder in ("data/nodes", "snapshots"):
+        (host.tree / folder).mkdir(parents=True)
+    (host.tree / "snapshots/index.latest").write_text("")
+    os.utime(host.tree / "snapshots/index.latest", (10000, 10000))
+    return host
+
+
+@pytest.mark.parametrize(("version", "hours", "words"), [
+    ("9.5.0", 100, ""),
+    ("9.10.1", 23, ""),
+    ("9.10.1", 25, "the step from 9.5.0 cannot be taken back without a fresh snapshot, and the newest is 25 hours old"),
+    ("9.4.12", 1, "elasticsearch 9.4.12 cannot read the data of 9.5.0, which the host has"),
+])
+def test_a_step_that_cannot_be_taken_back_is_found(store, version, hours, words):
+    """An older release never reads the data of a newer one; a newer one wants a snapshot first."""
+    found = list(host_probe.check_steps(store, [{**STEP, "version": version}], now=10000 + hours * 3600))
+    assert [entry["text"] for entry in found] == ([f"elasticsearch_version: {words}"] if words else [])
+
+
+def test_a_patch_may_be_taken_back_where_the_product_can(store):
+    (store.tree / "opt/observatory/prometheus").mkdir(parents=True)
+    (store.tree / "opt/observatory/prometheus/current").symlink_to("3.5.3")
+    entry = {"product": "prometheus", "variable": "prometheus_version", "data": "/data"}
+    assert list(host_probe.check_steps(store, [{**entry, "version": "3.5.2"}])) == []
+    assert len(list(host_probe.check_steps(store, [{**entry, "version": "3.4.9"}]))) == 1
+    assert len(list(host_probe.check_steps(store, [{**STEP, "version": "9.4.9"}]))) == 1
+
+
+def test_a_step_without_any_snapshot_is_found_and_one_without_data_is_free(store):
+    (store.tree / "snapshots/index.latest").unlink()
+    (found,) = host_probe.check_steps(store, [{**STEP, "version": "9.6.0"}])
+    assert found["text"].endswith("and there is none")
+    assert list(host_probe.check_steps(store, [{**STEP, "version": "9.6.0", "snapshot_hours": 0}])) == []
+    (store.tree / "data/nodes").rmdir()
+    assert list(host_probe.check_steps(store, [{**STEP, "version": "9.4.0"}])) == []
+
+
 def test_a_name_that_does_not_resolve_is_found(monkeypatch):
     """Known names pass, an unknown one and one without an answer are said, together."""
     never = threading.Event()

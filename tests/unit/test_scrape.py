@@ -46,6 +46,20 @@ def test_platform_targets_carry_host_and_instance_and_use_each_hosts_own_port():
     ]
 
 
+def test_a_product_that_another_one_serves_keeps_its_own_instance():
+    """Read through an exporter on its host, or below a path of another listener: the name is the product's, the address the other's."""
+    jobs = [
+        {"name": "pipe", "group": "alertmanager", "port": "blackbox_exporter_port", "path": "/probe", "product_port": "mesh_port",
+         "module": "pipe", "page": "http://127.0.0.1:{port}/stats"},
+        {"name": "screen", "group": "alertmanager", "port": "blackbox_exporter_port", "path": "/screen/metrics"},
+    ]
+    built = build(jobs=jobs)
+    assert [config.get("metrics_path") for config in built["scrape_configs"]] == ["/probe", "/screen/metrics"]
+    labels = {"host": "hub", "instance": "hub:9094", "__param_module": "pipe", "__param_target": "http://127.0.0.1:9094/stats"}
+    assert contents(built)["targets/pipe.yml"] == [{"targets": ["192.0.2.1:9115"], "labels": labels}]
+    assert contents(built)["targets/screen.yml"] == [{"targets": ["192.0.2.1:9115"], "labels": {"host": "hub", "instance": "hub:9115"}}]
+
+
 def test_a_service_is_scraped_on_the_hosts_of_its_groups_as_it_says():
     """Groups are expanded, labels added, TLS chosen; a service without metrics has no job."""
     metrics = {"port": 8443, "tls": "site", "path": "/m", "interval": "30s", "labels": {"tier": 1}}

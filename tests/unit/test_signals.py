@@ -1,6 +1,9 @@
 """A verification says what has arrived, and what has not and why."""
 
+import http.server
 import json
+import socketserver
+import threading
 
 import pytest
 from ansible_collections.observatory.core.plugins.filter.signal_table import signal_table
@@ -81,3 +84,70 @@ def test_the_table_shows_products_then_signals():
         "mail    not tried",
         "log     not tried",
     ]
+
+
+def test_a_log_record_is_found_in_the_index_that_holds_it():
+    """And is missing as long as there is none."""
+    assert signals.judge_log({"hits": {"hits": [{"_index": ".ds-logs-system-lab-000001"}]}}) == ".ds-logs-system-lab-000001"
+    with pytest.raises(signals.Missing, match="no record has been found"):
+        signals.judge_log({"hits": {"hits": []}})
+
+
+def test_a_trace_counts_with_a_span_of_its_service():
+    answer = {"data": [{"spans": [{"spanID": "1"}], "processes": {"p1": {"serviceName": "shop"}}}]}
+    assert signals.judge_trace(answer, "shop") == "1 span"
+    with pytest.raises(signals.Missing, match="1 spans of the trace, of: shop"):
+        signals.judge_trace(answer, "cart")
+    with pytest.raises(signals.Missing, match="0 spans of the trace, of: no service"):
+        signals.judge_trace({"data": None}, "shop")
+
+
+@pytest.mark.parametrize("answer", [{"status": "error", "error": "x"}, {"error": "bad gateway"}, []])
+def test_an_error_from_behind_grafana_is_none_of_its_answers(answer):
+    with pytest.raises(signals.Missing, match="it answers"):
+        signals.judge_proxied(answer)
+    assert signals.judge_proxied({"status": "success"})
+
+
+class _Unix(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+
+class _Echo(http.server.BaseHTTPRequestHandler):
+    def address_string(self):
+        return "local"
+
+    def log_message(self, *_arguments):
+        pass
+
+    def _answer(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        text = json.dumps({"method": self.command, "path": self.path, "body": body, "user": self.headers.get("X-User"),
+                           "authorization": self.headers.get("Authorization")})
+        self.send_response(404 if self.path == "/missing" else 200)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    do_GET = do_POST = _answer
+
+
+@pytest.fixture
+def socket_path(tmp_path):
+    path = str(tmp_path / "s")
+    server = _Unix(path, _Echo)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield path
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_server_behind_a_socket_is_asked_like_any_other(socket_path):
+    """GET without a body, POST with one, headers and the user's password on the way."""
+    seen = signals.fetch(f"unix:{socket_path}:/a?b=c", headers={"X-User": "verify"}, user="u", password="p:w")
+    assert (seen["method"], seen["path"], seen["user"], seen["authorization"]) == ("GET", "/a?b=c", "verify", "Basic dTpwOnc=")
+    seen = signals.fetch(f"unix:{socket_path}:/q", body={"x": 1})
+    assert (seen["method"], json.loads(seen["body"])) == ("POST", {"x": 1})
+    with pytest.raises(signals.Missing, match="answers 404"):
+        signals.fetch(f"unix:{socket_path}:/missing")
+    with pytest.raises(signals.Missing, match="No such file"):
+        signals.fetch(f"unix:{socket_path}x:/")

@@ -33,11 +33,19 @@ from ansible_collections.observatory.core.plugins.plugin_utils.specs import SHAR
 ROLE_OF_EVERY_HOST = "pki"
 CLOCK_TOLERANCE_SECONDS = 30
 # What a product needs to start and to serve a small site.
+# What is left of a heap's product for the rest of its process, as a share of the heap.
+BESIDE_HEAP = 0.5
 MEMORY_BYTES = {
     "prometheus": 512 << 20,
     "alertmanager": 64 << 20,
     "node_exporter": 32 << 20,
     "blackbox_exporter": 32 << 20,
+    "elasticsearch_exporter": 32 << 20,
+    "json_exporter": 32 << 20,
+    "filebeat": 128 << 20,
+    "jaeger": 256 << 20,
+    "grafana": 256 << 20,
+    "gateway": 32 << 20,
 }
 # Rules go to the hosts of this group.
 RULES_GROUP = "prometheus"
@@ -208,7 +216,7 @@ def _wishes(variables: Variables, known, specs: Specs, products, wrong):
             if 0 < port < 65536
         ],
         "disks": [entry for role in products for entry in _disks(specs, role, known)],
-        "memory": [{"product": role, "bytes": MEMORY_BYTES[role]} for role in products if role in MEMORY_BYTES],
+        "memory": [entry for role in products for entry in _memory(role, known)],
         "names": list(_names(variables, known, specs, products)),
         "releases": [entry for role in products for entry in _releases(variables, specs, role, known, wrong)],
         "authority_fingerprints": [found for text in authorities if isinstance(text, str) for found in fingerprints(text)],
@@ -221,11 +229,21 @@ def _unit(specs: Specs, role):
     return unit if isinstance(unit, str) and "{{" not in unit else role
 
 
+def _memory(role, known):
+    """Yield what a product takes: by the size of its heap where it has one."""
+    variable = f"{role}_heap_size"
+    heap = size_bytes(known.get(variable))
+    if heap:
+        yield {"product": role, "bytes": int(heap * (1 + BESIDE_HEAP)), "variable": variable, "given": show(known[variable])}
+    elif role in MEMORY_BYTES:
+        yield {"product": role, "bytes": MEMORY_BYTES[role]}
+
+
 def _disks(specs: Specs, role, known):
     component = specs.components.get(role)
     directories = component.get("directories") if isinstance(component, dict) else None
     folders = [entry["path"] for entry in directories or [] if isinstance(entry, dict) and entry.get("data") and "{{" not in entry["path"]]
-    variable = f"{role}_retention_size"
+    variable = next((name for name in (f"{role}_retention_size", f"{role}_queue_size") if known.get(name)), "")
     size = size_bytes(known.get(variable))
     for folder in folders[:1]:
         yield {"path": folder, "bytes": size or 0, "variable": variable if size else "", "given": show(known[variable]) if size else ""}
@@ -276,6 +294,20 @@ def _releases(variables: Variables, specs: Specs, role, known, wrong):
         "variable": version_variable,
         "source": "observatory_mirror_url" if mirror else "",
         "given": mirror,
+        **_steps(specs, role, known),
+    }
+
+
+def _steps(specs: Specs, role, known):
+    """Return what an upgrade or a step back of a product has to heed, when a release migrates the data so that no older one reads it."""
+    service = specs.components[role].get("service")
+    if not isinstance(service, dict) or service.get("rollback") != "config":
+        return {}
+    hours = known.get(f"{role}_upgrade_snapshot_hours")
+    return {
+        "data": next((entry["path"] for entry in _disks(specs, role, known)), ""),
+        "snapshots": str(known.get(f"{role}_snapshot_path") or "") if hours else "",
+        "snapshot_hours": hours if isinstance(hours, int) else 0,
     }
 
 

@@ -14,7 +14,10 @@ description:
   - Each job's targets are a file of its own under /etc/prometheus/targets, which Prometheus watches.
 options:
   jobs:
-    description: The products that are scraped, each with C(name) (of the job), C(group) and C(port) (name of a variable of the target host).
+    description:
+      - The products that are scraped, each with C(name) (of the job), C(group) and C(port) (name of a variable of the target host).
+      - C(path) is that of the metrics, where it is not /metrics. C(product_port) names the variable of the product's own port, where another
+        one serves its metrics; C(module) and C(page) are of the exporter that reads it.
     type: list
     elements: dict
     required: true

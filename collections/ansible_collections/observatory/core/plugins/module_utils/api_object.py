@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import time
@@ -37,6 +38,7 @@ OBJECT_SPEC = {
     "name": {"type": "str", "required": True},
     "path": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "create": {"type": "bool", "default": True},
     "body": {"type": "raw"},
     "select": {"type": "str", "default": ""},
     "ignore": {"type": "list", "elements": "str", "default": []},
@@ -44,6 +46,14 @@ OBJECT_SPEC = {
     "secrets": {"type": "dict", "default": {}, "no_log": True},
     "read": {"type": "dict", "options": READ_SPEC},
     "write": {"type": "dict", "options": WRITE_SPEC},
+}
+OWN_SPEC = {
+    "name": {"type": "str", "required": True},
+    "path": {"type": "str", "required": True},
+    "select": {"type": "str", "default": ""},
+    "key": {"type": "str", "required": True},
+    "match": {"type": "str", "default": "*"},
+    "object": {"type": "str", "required": True},
 }
 SPEC = {
     "url": {"type": "str", "required": True},
@@ -55,6 +65,7 @@ SPEC = {
     "headers": {"type": "dict", "default": {}},
     "timeout": {"type": "int", "default": 60},
     "objects": {"type": "list", "elements": "dict", "required": True, "options": OBJECT_SPEC},
+    "own": {"type": "list", "elements": "dict", "default": [], "options": OWN_SPEC},
 }
 
 
@@ -198,6 +209,7 @@ class Target:
         self.name = spec["name"]
         self.path = spec["path"]
         self.absent = spec.get("state") == "absent"
+        self.create = spec.get("create", True)
         self.exact = spec.get("compare", "exact") == "exact"
         self.secrets = spec.get("secrets") or {}
         self._ignore = spec.get("ignore") or []
@@ -282,9 +294,24 @@ def plan(targets, answers):
         if target.absent:
             if found is not NOTHING:
                 deletions.insert(0, (target, "delete", found))
-        elif target.differs(found):
+        elif (found is not NOTHING or target.create) and target.differs(found):
             writes.append((target, "create" if found is NOTHING else "update", found))
     return writes + deletions
+
+
+def stale(family, text, targets):
+    """Return [(target, found)] of a family's objects that are on the server and not declared."""
+    declared = {target.path for target in targets}
+    entries = select(parse(text), family.get("select") or "")
+    result = []
+    for entry in entries if isinstance(entries, list) else []:
+        key = select(entry, family["key"])
+        if key is NOTHING or not fnmatch.fnmatchcase(str(key), family.get("match") or "*"):
+            continue
+        path = family["object"].replace("{key}", str(key))
+        if path not in declared:
+            result.append((Target({"name": "{0} {1}".format(family["name"], key), "path": path, "state": "absent"}), normalise(entry)))
+    return result
 
 
 def refused(text):
@@ -396,6 +423,10 @@ def apply(params, check=False, api=None):
     result = {"changed": False, "done": [], "diff": [], "warnings": []}
     try:
         answers = [_read(api, target, patient=not check) for target in targets]
+        for family in params.get("own") or []:
+            for target, found in stale(family, _list(api, family, patient=not check), targets):
+                targets.append(target)
+                answers.append(found)
     except Unreachable as problem:
         answers = [NOTHING for _target in targets]
         result["warnings"].append("{0}: its {1} objects count as missing".format(problem, len(targets)))
@@ -420,6 +451,15 @@ def _read(api, target, patient=True):
             target.name, target.read_method, target.read_path, status, target.hide(words(text))
         ))
     return target.found(text)
+
+
+def _list(api, family, patient):
+    status, text = api.ask("GET", family["path"], patient=patient)
+    if status == 404:
+        return ""
+    if not 200 <= status < 300:
+        raise Failure("{0}: GET {1} answers {2}: {3}".format(family["name"], family["path"], status, words(text)))
+    return text
 
 
 def _write(api, target, verb, done):

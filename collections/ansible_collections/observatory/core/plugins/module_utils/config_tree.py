@@ -349,8 +349,11 @@ class ConfigTree:
                         os.symlink(os.path.join(parent, name), root + path)
 
     def _run_checker(self, checker, root):
-        argv = [word.replace("{root}", root).replace("{current}", self.host.path(self.current)) for word in shlex.split(checker)]
-        if self.host.check and os.path.isabs(argv[0]) and not os.path.exists(argv[0]):
+        words = shlex.split(checker)
+        argv = [word.replace("{root}", root).replace("{current}", self.host.path(self.current)) for word in words]
+        # Its program, and what it takes of the release.
+        needed = argv[:1] + [path for word, path in zip(words, argv) if word.startswith("{current}")]
+        if self.host.check and any(os.path.isabs(path) and not os.path.exists(path) for path in needed):
             self.unchecked.append("{0} (its program is not installed yet)".format(self._readable(checker)))
             return
         code, text = self.host.run(argv, cwd=root)

@@ -134,6 +134,26 @@ class Machine:
         state = os.statvfs(path)
         return state.f_bavail * state.f_frsize, used, os.stat(path).st_dev
 
+    def current_release(self, product):
+        """Return the version that runs, "" for none."""
+        try:
+            return os.path.basename(os.readlink(self.path(os.path.join(RELEASES_FOLDER, product, "current"))))
+        except OSError:
+            return ""
+
+    def is_empty(self, folder):
+        try:
+            return not os.listdir(self.path(folder))
+        except OSError:
+            return True
+
+    def newest(self, folder):
+        """Return the time of the youngest file of a folder, 0 without any."""
+        try:
+            return max((entry.stat().st_mtime for entry in os.scandir(self.path(folder)) if entry.is_file()), default=0)
+        except OSError:
+            return 0
+
     def has_release(self, entry):
         return os.path.isdir(self.path(os.path.join(RELEASES_FOLDER, entry["product"], entry["version"])))
 
@@ -218,7 +238,12 @@ def check_memory(machine, entries):
     needed = sum(entry["bytes"] for entry in entries)
     if total and needed > total:
         products = ", ".join("{} {}".format(entry["product"], size_text(entry["bytes"])) for entry in entries)
-        yield finding("The host has too little memory", given=size_text(total), hint=f"needed: {size_text(needed)} ({products})")
+        hint = f"needed: {size_text(needed)} ({products})"
+        heaps = [entry for entry in entries if entry.get("variable") and entry["bytes"] * 2 > needed]
+        if heaps:
+            yield finding(f"The host has {size_text(total)} of memory, too little for {heaps[0]['variable']}", heaps[0]["variable"], heaps[0]["given"], hint)
+        else:
+            yield finding("The host has too little memory", given=size_text(total), hint=hint)
 
 
 def check_names(names, resolve=None):
@@ -265,6 +290,35 @@ def check_authority(machine, known):
             f"SHA-256 {known[0][:16]}..., on the host {found[0][:16]}...",
             f"restore the site's secrets file, or remove {AUTHORITY_FILE} on the host to move it to this site",
         )
+
+
+# They refuse the data of any newer release; the others do so of a newer minor one.
+STRICT_ABOUT_PATCHES = ("elasticsearch", "kibana")
+
+
+def check_steps(machine, releases, now=None):
+    """A release that migrates its data has no way back: an older one is refused, and a newer one without a fresh snapshot where it has some."""
+    for entry in releases:
+        current, wanted = machine.current_release(entry["product"]), entry["version"]
+        if not entry.get("data") or not current or machine.is_empty(entry["data"]):
+            continue
+        depth = 3 if entry["product"] in STRICT_ABOUT_PATCHES else 2
+        step = (_numbers(wanted)[:depth] > _numbers(current)[:depth]) - (_numbers(wanted)[:depth] < _numbers(current)[:depth])
+        if step < 0:
+            text = "{}: {} {} cannot read the data of {}, which the host has".format(entry["variable"], entry["product"], wanted, current)
+            hint = f"stay at {current}, or move {entry['data']} away and restore a snapshot from before the upgrade"
+            yield finding(text, entry["variable"], wanted, hint)
+        elif step > 0 and entry.get("snapshot_hours"):
+            age = ((now or time.time()) - machine.newest(entry["snapshots"])) / 3600 if entry["snapshots"] else None
+            if age is None or age > entry["snapshot_hours"]:
+                told = "there is none" if age is None or age > 1e5 else f"the newest is {age:.0f} hours old"
+                text = "{}: the step from {} cannot be taken back without a fresh snapshot, and {}".format(entry["variable"], current, told)
+                hint = "take one first (docs/operate/{0}.md); {0}_upgrade_snapshot_hours says how old it may be".format(entry["product"])
+                yield finding(text, entry["variable"], wanted, hint)
+
+
+def _numbers(version):
+    return [int(part) if part.isdigit() else 0 for part in re.split(r"[.-]", version)]
 
 
 def check_releases(machine, releases, head=None):
@@ -327,7 +381,10 @@ def probe(machine, wishes, user=None):
     findings.extend(check_memory(machine, wishes["memory"]))
     findings.extend(check_authority(machine, wishes["authority_fingerprints"]))
     findings.extend(check_names(wishes["names"]))
-    findings.extend(check_releases(machine, missing))
+    steps = list(check_steps(machine, wishes["releases"]))
+    refused = {found["variable"] for found in steps}
+    findings.extend(steps)
+    findings.extend(check_releases(machine, [entry for entry in missing if entry["variable"] not in refused]))
     facts = {
         "machine": machine.machine,
         "os": "{} {}".format(system["id"], system["version"]).strip(),

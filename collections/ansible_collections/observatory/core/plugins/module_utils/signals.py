@@ -117,18 +117,83 @@ def tail_lines(path):
         return []
 
 
-def fetch(url, ca=None, cert=None, key=None):
-    """Return the JSON at a URL; raises Missing with the reason when there is no answer."""
-    import urllib.error
+def judge_log(answer):
+    """Return the index of the one log record that an Elasticsearch search has found."""
+    hits = answer["hits"]["hits"]
+    if not hits:
+        raise Missing("no record has been found")
+    return hits[0]["_index"]
 
-    client = opener(url, ca, cert, key)
+
+def judge_trace(answer, service):
+    """Return a summary when the trace that Jaeger's API has given holds a span of the service."""
+    traces = answer.get("data") or []
+    spans = [span for trace in traces for span in trace.get("spans") or []]
+    names = sorted({process.get("serviceName", "") for trace in traces for process in (trace.get("processes") or {}).values()})
+    if not spans or service not in names:
+        raise Missing("Jaeger has {0} spans of the trace, of: {1}".format(len(spans), ", ".join(names) or "no service"))
+    return "{0} span".format(len(spans)) + ("s" if len(spans) > 1 else "")
+
+
+def judge_proxied(answer):
+    """Return True when a data source has answered through Grafana, whatever its answer's form."""
+    if not isinstance(answer, dict) or answer.get("error") or answer.get("status") == "error":
+        raise Missing("it answers {0}".format(json.dumps(answer)[:300]))
+    return True
+
+
+def fetch(url, ca=None, cert=None, key=None, user=None, password=None, headers=None, body=None):
+    """Return the JSON at a URL; raises Missing with the reason when there is no answer.
+
+    url: https, http, or unix:SOCKET:/PATH. body: sent as JSON by POST; without one it is a GET.
+    """
+    head = dict(headers or {})
+    if user:
+        import base64
+
+        head["Authorization"] = "Basic " + base64.b64encode("{0}:{1}".format(user, password).encode()).decode()
+    data = None
+    if body is not None:
+        head["Content-Type"] = "application/json"
+        data = json.dumps(body).encode()
     try:
-        with client.open(url, timeout=REQUEST_TIMEOUT_SECONDS) as answer:
-            return json.loads(answer.read().decode("utf-8"))
-    except urllib.error.HTTPError as error:
-        raise Missing("{0} answers {1}: {2}".format(url, error.code, error.read(300).decode("utf-8", "replace").strip()))
+        code, text = _ask_socket(url, head, data) if url.startswith("unix:") else _ask(url, ca, cert, key, head, data)
+        if code >= 400:
+            raise Missing("{0} answers {1}: {2}".format(url, code, text[:300].strip()))
+        return json.loads(text)
     except (OSError, ValueError) as error:
         raise Missing("{0}: {1}".format(url, getattr(error, "reason", error)))
+
+
+def _ask(url, ca, cert, key, headers, data):
+    import urllib.error
+    import urllib.request
+
+    request = urllib.request.Request(url, data, headers)
+    try:
+        with opener(url, ca, cert, key).open(request, timeout=REQUEST_TIMEOUT_SECONDS) as answer:
+            return answer.status, answer.read().decode("utf-8")
+    except urllib.error.HTTPError as error:
+        return error.code, error.read(300).decode("utf-8", "replace")
+
+
+def _ask_socket(url, headers, data):
+    import http.client
+    import socket
+
+    _scheme, path, target = url.split(":", 2)
+    connection = http.client.HTTPConnection("localhost", timeout=REQUEST_TIMEOUT_SECONDS)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(REQUEST_TIMEOUT_SECONDS)
+    try:
+        connection.sock.connect(path)
+        connection.request("POST" if data else "GET", target, data, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode("utf-8", "replace")
+    except http.client.HTTPException as error:
+        raise Missing("{0}: {1!r}".format(url, error))
+    finally:
+        connection.close()
 
 
 def wait(look, timeout, interval=0.3, clock=time.monotonic, sleep=time.sleep):

@@ -47,6 +47,12 @@ options:
       name: {description: "What messages and diffs call it.", type: str, required: true}
       path: {description: "Path and query at which it is read, written and deleted.", type: str, required: true}
       state: {description: "Whether it has to be there.", type: str, choices: [present, absent], default: present}
+      create:
+        description:
+          - Whether it is made where it is missing. V(false) is for what something else makes, and is only put right here, such as the retention
+            of a data stream.
+        type: bool
+        default: true
       body:
         description:
           - The object as the server shows it. A mapping or a list; for the formats of lines a list, or text with one JSON object a line.
@@ -98,6 +104,19 @@ options:
             default: json
           under: {description: "Key under which the body is sent, where the request wraps it.", type: str}
           beside: {description: "Further keys of the request beside it. They are not compared.", type: dict, default: {}}
+  own:
+    description:
+      - Families of objects that are this task's own. One that is on the server, and that O(objects) does not declare, is deleted.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: "What messages and diffs call one of them, before its key.", type: str, required: true}
+      path: {description: "Path and query of their list.", type: str, required: true}
+      select: {description: "Dotted path to the list within the answer.", type: str, default: ""}
+      key: {description: "Dotted path to the key within an element.", type: str, required: true}
+      match: {description: "Pattern of the keys that count.", type: str, default: "*"}
+      object: {description: "Path of one, with C({key}) for its key; the same form as O(objects[].path).", type: str, required: true}
 """
 
 EXAMPLES = r"""
@@ -133,6 +152,8 @@ EXAMPLES = r"""
         ignore: [uuid]
         body: {type: fs, settings: {location: /var/backups/elasticsearch}}
       - {name: index template old, path: /_index_template/old, state: absent}
+    own:
+      - {name: index template, path: /_index_template/logs-*, select: index_templates, key: name, object: "/_index_template/{key}"}
 
 - name: Kibana has the data view and the saved objects
   observatory.core.api_object:

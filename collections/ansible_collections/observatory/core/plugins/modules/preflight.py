@@ -67,6 +67,8 @@ options:
     suboptions:
       product: {description: The product., type: str, required: true}
       bytes: {description: Its need., type: int, required: true}
+      variable: {description: The variable of its heap., type: str, default: ""}
+      given: {description: That variable's value., type: str, default: ""}
   names:
     description: Host names that must resolve on the host.
     type: list
@@ -92,6 +94,12 @@ options:
       variable: {description: The variable of the version., type: str, default: ""}
       source: {description: The variable of the server's address., type: str, default: ""}
       given: {description: That variable's value., type: str, default: ""}
+      data:
+        description: Folder of the data, when a release migrates it and no older one reads it then. Empty when any release does.
+        type: str
+        default: ""
+      snapshots: {description: Folder of its snapshots., type: str, default: ""}
+      snapshot_hours: {description: How old the newest snapshot may be at an upgrade. 0 asks for none., type: int, default: 0}
   site_files:
     description: Rule and scrape files of the site. Where Prometheus is installed already, its checker reads them.
     type: list
@@ -168,9 +176,12 @@ ARGUMENTS = {
     "systemd_minimum": {"type": "int", "default": 247},
     "ports": _entries(port=NUMBER, unit=NEEDED, variable=NEEDED),
     "disks": _entries(path=NEEDED, bytes=NUMBER, variable=TEXT, given=TEXT),
-    "memory": _entries(product=NEEDED, bytes=NUMBER),
+    "memory": _entries(product=NEEDED, bytes=NUMBER, variable=TEXT, given=TEXT),
     "names": _entries(name=NEEDED, variable=NEEDED, given=TEXT),
-    "releases": _entries(product=NEEDED, version=NEEDED, url=NEEDED, arch={"type": "dict", "default": {}}, variable=TEXT, source=TEXT, given=TEXT),
+    "releases": _entries(
+        product=NEEDED, version=NEEDED, url=NEEDED, arch={"type": "dict", "default": {}}, variable=TEXT, source=TEXT, given=TEXT,
+        data=TEXT, snapshots=TEXT, snapshot_hours={"type": "int", "default": 0},
+    ),
     "site_files": _entries(kind={**NEEDED, "choices": ["rules", "scrape"]}, content=NEEDED),
     "authority_fingerprints": {"type": "list", "elements": "str", "default": []},
 }

@@ -17,11 +17,14 @@ options:
       - C(query), the PromQL of O(query) has a result there.
       - C(notified), the event log O(path) of Alertmanager shows that each of O(channels) has sent an alert with O(words).
       - C(received), the sink at O(url) has a message with O(words) in each of O(channels).
+      - C(log), the Elasticsearch at O(url) has a record that matches O(search) in O(index).
+      - C(trace), the Jaeger at O(url) has the trace O(trace_id) with a span of O(service).
+      - C(data_sources), each of O(requests) to the Grafana at O(url) is answered.
     type: str
     required: true
-    choices: [targets, query, notified, received]
+    choices: [targets, query, notified, received, log, trace, data_sources]
   url:
-    description: Address of the server; for C(received) of a JSON list of messages, each with C(kind) and C(time).
+    description: Address of the server, or C(unix:SOCKET:) for one behind a socket; for C(received) of a JSON list of messages, each with C(kind) and C(time).
     type: str
   query:
     description: PromQL, an instant query.
@@ -43,6 +46,33 @@ options:
     type: list
     elements: str
     default: []
+  index:
+    description: Data stream or pattern of them.
+    type: str
+  search:
+    description: A query of Elasticsearch's own form.
+    type: dict
+  trace_id:
+    description: Trace in hexadecimal.
+    type: str
+  service:
+    description: Name of the service whose span is waited for.
+    type: str
+  requests:
+    description: What is asked of Grafana, each with C(name) (of the data source), C(path) and, for a POST, C(body).
+    type: list
+    elements: dict
+    default: []
+  headers:
+    description: Further headers.
+    type: dict
+    default: {}
+  user:
+    description: User for basic authentication.
+    type: str
+  password:
+    description: Its password.
+    type: str
   expected:
     description: The least number of targets or results.
     type: int
@@ -103,13 +133,21 @@ from ansible_collections.observatory.core.plugins.module_utils import signals
 def main():
     module = AnsibleModule(
         argument_spec={
-            "kind": {"type": "str", "required": True, "choices": ["targets", "query", "notified", "received"]},
+            "kind": {"type": "str", "required": True, "choices": list(LOOKS)},
             "url": {"type": "str"},
             "query": {"type": "str"},
             "value_is_time": {"type": "bool", "default": False},
             "path": {"type": "path"},
             "words": {"type": "list", "elements": "str", "default": []},
             "channels": {"type": "list", "elements": "str", "default": []},
+            "index": {"type": "str"},
+            "search": {"type": "dict"},
+            "trace_id": {"type": "str"},
+            "service": {"type": "str"},
+            "requests": {"type": "list", "elements": "dict", "default": []},
+            "headers": {"type": "dict", "default": {}},
+            "user": {"type": "str"},
+            "password": {"type": "str", "no_log": True},
             "expected": {"type": "int", "default": 1},
             "since": {"type": "float"},
             "timeout": {"type": "int", "default": 60},
@@ -122,6 +160,9 @@ def main():
             ("kind", "query", ["url", "query"]),
             ("kind", "notified", ["path", "words", "channels"]),
             ("kind", "received", ["url", "words", "channels"]),
+            ("kind", "log", ["url", "index", "search"]),
+            ("kind", "trace", ["url", "trace_id", "service"]),
+            ("kind", "data_sources", ["url", "requests"]),
         ],
         supports_check_mode=True,
     )
@@ -134,8 +175,10 @@ def main():
     module.exit_json(changed=False, detail=detail, seconds=round(max(0.0, (arrived or time.time()) - since), 2))
 
 
-def _fetch(params, path=""):
-    return signals.fetch((params["url"] if not path else params["url"].rstrip("/") + path), params["ca"], params["cert"], params["key"])
+def _fetch(params, path="", body=None):
+    url = params["url"].rstrip("/") + path if path else params["url"]
+    identity = {name: params[name] for name in ("ca", "cert", "key", "user", "password", "headers")}
+    return signals.fetch(url, body=body, **identity)
 
 
 def _targets(params):
@@ -169,7 +212,36 @@ def _received(params):
     return look
 
 
-LOOKS = {"targets": _targets, "query": _query, "notified": _notified, "received": _received}
+def _log(params):
+    def look():
+        # A stream that nobody has written to yet is no error.
+        path = "/{0}/_search?ignore_unavailable=true&allow_no_indices=true".format(params["index"])
+        return signals.judge_log(_fetch(params, path, {"size": 1, "query": params["search"]})), None
+
+    return look
+
+
+def _trace(params):
+    path = "/api/traces/" + params["trace_id"]
+    return lambda: (signals.judge_trace(_fetch(params, path), params["service"]), None)
+
+
+def _data_sources(params):
+    def look():
+        for request in params["requests"]:
+            try:
+                signals.judge_proxied(_fetch(params, request["path"], request.get("body")))
+            except signals.Missing as error:
+                raise signals.Missing("{0}: {1}".format(request["name"], error))
+        return ", ".join(request["name"] for request in params["requests"]), None
+
+    return look
+
+
+LOOKS = {
+    "targets": _targets, "query": _query, "notified": _notified, "received": _received,
+    "log": _log, "trace": _trace, "data_sources": _data_sources,
+}
 
 
 if __name__ == "__main__":

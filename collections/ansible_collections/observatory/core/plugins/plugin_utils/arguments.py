@@ -117,6 +117,8 @@ def _number_between(low: float, high: float) -> t.Callable[[t.Any], bool]:
 
 # Last word of a name -> (types it applies to, test, what is expected). The variables' contract (docs/develop.md).
 _DURATION_RULE = (("str",), _DURATION.match, 'a duration such as "15d", "1h30m" or "30s"')
+_AGE = re.compile(r"^[1-9]\d*d$")
+_GATEWAY_PASSWORD = re.compile(r"^gateway_password(_hash)?_[a-z0-9_]+$")
 FORMATS: dict[str, tuple[tuple[str, ...], t.Callable[[t.Any], t.Any], str]] = {
     "port": (("int",), _number_between(1, 65535), "a port from 1 to 65535"),
     "interval": _DURATION_RULE,
@@ -129,6 +131,7 @@ FORMATS: dict[str, tuple[tuple[str, ...], t.Callable[[t.Any], t.Any], str]] = {
     "checksum": (("str",), _CHECKSUM.match, '"sha256:" and 64 hex digits, or "sha512:" and 128'),
     "smarthost": (("str",), _ADDRESS.match, 'host:port, for example "mail.example.org:587"'),
     "url": (("str",), _URL.match, "a URL that begins with http:// or https://"),
+    "retention": (("str",), _AGE.match, 'an age in days such as "30d"'),
     "days": (("int",), lambda value: int(value) > 0, "a number of days, 1 or more"),
     "percent": (("int", "float"), _number_between(0, 100), "a percentage from 0 to 100"),
     "version": (("str",), _VERSION.match, 'a version of three numbers such as "3.5.3", in quotes'),
@@ -337,12 +340,13 @@ def broken_relations(given: t.Mapping[str, t.Any], relations: t.Mapping[str, t.A
 def unknown_names(variables: t.Mapping[str, t.Any], specs: Specs, where: t.Callable[[Path], str]) -> list[Finding]:
     """Return a finding for each name that carries a role's prefix or all but equals a known name, and is not known.
 
-    Names that other variables refer to are known: a team's secrets have names that the site chooses.
+    Names that other variables refer to are known: a team's secrets have names that the site chooses, and each user of the gateway has a
+    password, whose name is made of the user's; that of somebody who has left does no harm.
     """
     known = {*specs.options, *(name for _path, name in references({name: variables.get(name) for name in specs.options}))}
     found = []
     for name in variables:
-        if name in known or name in ANSIBLE_NAMES or name.startswith("ansible_"):
+        if name in known or name in ANSIBLE_NAMES or name.startswith("ansible_") or _GATEWAY_PASSWORD.match(name):
             continue
         role = specs.owner(name) or (SHARED_ROLE if name.startswith(SHARED_PREFIX) else None)
         near = "" if name.startswith("__") else _nearest_variable(name, specs.prefix(role) if role else "", known)

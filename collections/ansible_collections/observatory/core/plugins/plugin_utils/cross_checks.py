@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import os
 import re
 import typing as t
 
@@ -25,6 +26,14 @@ GROUP_NEEDS = (
     ("alertmanager", "prometheus", "nothing would send it alerts"),
     ("node_exporter", "prometheus", "nothing would read its metrics"),
     ("blackbox_exporter", "prometheus", "nothing would ask it to probe"),
+    ("elasticsearch_exporter", "elasticsearch", "there would be nothing to measure"),
+    ("elasticsearch_exporter", "prometheus", "nothing would read its metrics"),
+    ("jaeger", "elasticsearch", "traces would be stored nowhere"),
+    ("logstash", "elasticsearch", "logs would be stored nowhere"),
+    ("kibana", "elasticsearch", "it would have nothing to show"),
+    ("filebeat", "logstash", "nothing would take its logs"),
+    ("grafana", "prometheus", "it would have nothing to show"),
+    ("json_exporter", "prometheus", "nothing would read its metrics"),
 )
 
 
@@ -115,22 +124,52 @@ def check_services(inventory: Inventory) -> t.Iterator[Finding]:
         yield from _unknown_hosts(inventory, path, at, service.get("hosts"))
 
 
+def check_service_logs(inventory: Inventory) -> t.Iterator[Finding]:
+    """Logs are sent by Filebeat: each host of a service that writes some has it, where the site collects logs at all."""
+    senders = set(inventory.hosts_of("filebeat"))
+    for key, name, service in entries(inventory.variables.get("observatory_services")):
+        named, logs = service.get("hosts"), service.get("logs")
+        for index, pattern in enumerate(logs.get("paths") or [] if isinstance(logs, dict) else []):
+            if isinstance(pattern, str) and not pattern.startswith("/"):
+                path = ("observatory_services", key, "logs", "paths", index)
+                text = f"observatory_services.{name}.logs.paths[{index}]"
+                yield Finding(f"{text} is not absolute", text, inventory.where(path), show(pattern), "write it from / on")
+        if not senders or not service.get("logs") or not isinstance(named, list):
+            continue
+        hosts = {host for entry in named for host in inventory.groups.get(str(entry), [entry])} & inventory.host_names
+        if inventory.host in hosts - senders:
+            path = f"observatory_services.{name}.logs"
+            hint = f"add {inventory.host} to the group filebeat, or take `logs` out of the service"
+            yield Finding(f"{path} cannot be collected: the host has no Filebeat", path, inventory.where(("observatory_services", key, "logs")), "", hint)
+
+
 # Names of Prometheus' jobs that are the platform's own (roles/prometheus/vars/main.yml).
-OWN_JOBS = ("alertmanager", "blackbox", "blackbox_exporter", "file", "node", "prometheus")
+OWN_JOBS = (
+    "alertmanager", "blackbox", "blackbox_exporter", "elasticsearch", "elasticsearch_retention", "file", "filebeat", "grafana", "jaeger",
+    "json_exporter", "kibana", "logstash", "node", "prometheus", "spans",
+)
+
+
+# Data streams that are not an application's (group_vars/all/retention.yml).
+OWN_DATASETS = ("default", "observatory", "system", "unparsed")
 
 
 def check_service_names(inventory: Inventory) -> t.Iterator[Finding]:
-    """A service's name is its job's name in Prometheus."""
+    """A service's name is its job's name in Prometheus, and its logs' dataset."""
     for key, name, _service in entries(inventory.variables.get("observatory_services")):
-        if name in OWN_JOBS:
+        owner = "jobs" if name in OWN_JOBS else "data streams" if name in OWN_DATASETS else ""
+        if owner:
             path = f"observatory_services.{name}"
             where = inventory.where(("observatory_services", key))
-            yield Finding(f"{path} has the name of one of the platform's own jobs", path, where, "", "choose another name, for example my-" + name)
+            yield Finding(f"{path} has the name of one of the platform's own {owner}", path, where, "", "choose another name, for example my-" + name)
 
 
 def _unknown_hosts(inventory: Inventory, path: str, at: Path, hosts: t.Any) -> t.Iterator[Finding]:
     named = [hosts] if isinstance(hosts, str) else hosts if isinstance(hosts, list) else []
     valid = inventory.host_names | set(inventory.groups)
+    if not inventory.hosts_of(PLATFORM_GROUP):
+        # Which has a finding of its own.
+        return
     for host in named:
         if isinstance(host, str) and host not in valid:
             near = nearest(host, valid)
@@ -230,6 +269,62 @@ def check_mail_login(inventory: Inventory) -> t.Iterator[Finding]:
         )
 
 
+def version(text: t.Any) -> tuple[int, ...]:
+    """Return a version's three numbers; () for what is none."""
+    return tuple(map(int, str(text).split("."))) if re.fullmatch(r"\d+\.\d+\.\d+", str(text)) else ()
+
+
+def check_elastic_versions(inventory: Inventory) -> t.Iterator[Finding]:
+    """Kibana has exactly Elasticsearch's version; what sends logs has no newer one (the publisher's support matrix)."""
+    store = version(inventory.variables.get("elasticsearch_version"))
+    for product in ("kibana", "logstash", "filebeat"):
+        name = f"{product}_version"
+        own = version(inventory.variables.get(name))
+        if product not in inventory.products or not own or not store or not inventory.hosts_of("elasticsearch"):
+            continue
+        if product == "kibana" and own != store:
+            problem = f"{name} is not that of Elasticsearch, {'.'.join(map(str, store))}: Kibana would not start"
+        elif own > store:
+            problem = f"{name} is newer than Elasticsearch, {'.'.join(map(str, store))}"
+        else:
+            continue
+        yield Finding(problem, name, inventory.where((name,)), show(inventory.variables[name]), "upgrade Elasticsearch first, and set both")
+
+
+def check_files(inventory: Inventory) -> t.Iterator[Finding]:
+    """Files that a role reads on the controller are there."""
+    name = "kibana_saved_objects_files"
+    files = inventory.get(name, list) if "kibana" in inventory.products else []
+    for index, file in enumerate(files):
+        if isinstance(file, str) and file != UNRESOLVED and not os.path.isfile(file):
+            text = f"{name}[{index}] is no file on the controller"
+            yield Finding(text, f"{name}[{index}]", inventory.where((name, index)), show(file), "export one in Kibana, or take the line out")
+
+
+def check_gateway(inventory: Inventory) -> t.Iterator[Finding]:
+    """Names can stand in nginx' configuration, each has a password, and the address is one of a host alone."""
+    if not inventory.hosts_of("gateway"):
+        return
+    url = inventory.variables.get("observatory_public_url")
+    if isinstance(url, str) and url != UNRESOLVED and not re.fullmatch(r"https://[^/?#]+", url):
+        hint = "the gateway serves at the root of a host, for example https://observatory.example.org"
+        text = "observatory_public_url must be https:// and a host, without a path"
+        yield Finding(text, "observatory_public_url", inventory.where(("observatory_public_url",)), show(url), hint)
+    source = inventory.variables.get("gateway_certificate_source")
+    for name in ("gateway_certificate_path", "gateway_certificate_key_path"):
+        if "gateway" in inventory.products and source == "files" and not inventory.variables.get(name):
+            where = inventory.where(("gateway_certificate_source",))
+            text = f'{name} is empty, but gateway_certificate_source is "files"'
+            yield Finding(text, name, where, "", "name the file on the gateway's host, or take the site's own certificate")
+    for key, name, _user in entries(inventory.variables.get("gateway_users")):
+        path, where = f"gateway_users.{name}", inventory.where(("gateway_users", key))
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            yield Finding(f"{path} is no name of lower-case letters, digits and underscores", path, where, "", "choose another name")
+        elif not inventory.variables.get(f"gateway_password_hash_{name}"):
+            hint = f"make one: make secrets SITE={inventory.site or '<the inventory>'}"
+            yield Finding(f"{path} has no password", path, where, "", hint)
+
+
 # Whole numbers whose range is narrower than their format's: variable -> (lowest, highest, why).
 RANGES = {
     "observatory_certificate_days": (31, 825, "certificates are renewed 30 days before they end, and clients refuse longer ones"),
@@ -272,11 +367,15 @@ HOST_CHECKS: tuple[Check, ...] = (
     check_teams,
     check_services,
     check_service_names,
+    check_service_logs,
     check_ports_differ,
     check_references,
     check_scrape_times,
     check_mail_relay,
     check_mail_login,
+    check_elastic_versions,
+    check_files,
+    check_gateway,
     check_ranges,
 )
 

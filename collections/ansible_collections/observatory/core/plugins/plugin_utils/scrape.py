@@ -59,15 +59,23 @@ def address(hosts: Hosts, host: str, port: int | str) -> str:
 
 
 def platform(jobs: t.Sequence[t.Mapping[str, str]], hosts: Hosts) -> tuple[list[dict], dict[str, list]]:
-    """Return (scrape configs, file name -> target groups) of the products: one job a product, over mutual TLS."""
+    """Return (scrape configs, file name -> target groups) of the products: one job a product, over mutual TLS.
+
+    A product whose metrics another one serves has `product_port`, for its name; one that an exporter reads has `module`, the exporter's,
+    and `page`, the address that the exporter asks on its own host.
+    """
     configs, files = [], {}
     for job in jobs:
         targets = []
         for host in hosts.members(job["group"]):
-            port = hosts.value(host, job["port"])
-            targets.append({"targets": [address(hosts, host, port)], "labels": {"host": host, "instance": f"{host}:{port}"}})
+            product_port = hosts.value(host, job.get("product_port", job["port"]))
+            labels = {"host": host, "instance": f"{host}:{product_port}"}
+            if "module" in job:
+                labels |= {"__param_module": job["module"], "__param_target": job["page"].format(port=product_port)}
+            targets.append({"targets": [address(hosts, host, hosts.value(host, job["port"]))], "labels": labels})
         if targets:
-            configs.append({"job_name": job["name"], "scheme": "https", "tls_config": MUTUAL_TLS, **_from_file(job["name"])})
+            path = {"metrics_path": job["path"]} if "path" in job else {}
+            configs.append({"job_name": job["name"], **path, "scheme": "https", "tls_config": MUTUAL_TLS, **_from_file(job["name"])})
             files[job["name"]] = targets
     return configs, files
 
