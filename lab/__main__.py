@@ -16,7 +16,8 @@ def main() -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("engine", help="make sure that a container engine runs")
     verbs.add_parser("image", help="make the hosts' image").add_argument("suite", choices=sorted({lab.suite for lab in LABS.values()}))
-    verbs.add_parser("mirror", help="make the artifact mirror, and list what it holds and from where")
+    command = verbs.add_parser("mirror", help="make the artifact mirror, and list what it holds and from where")
+    command.add_argument("--packaged", action="store_true", help="only that which Debian has as a program; needs no engine")
     verbs.add_parser("status", help="list what runs")
     verbs.add_parser("clean", help="remove all labs, images and what was built")
     for verb, words in (("up", "bring the hosts up"), ("reset", "make the hosts anew, bare"), ("down", "remove the hosts")):
@@ -44,7 +45,10 @@ def _do(options: argparse.Namespace) -> int:
             engine.ensure()
             print(image.ensure(options.suite))
         case "mirror":
-            mirror.ensure()
+            if options.packaged:
+                mirror.ensure_packaged()
+            else:
+                mirror.ensure()
             print(mirror.inventory())
         case "up":
             hosts.up(find_lab(options.lab))

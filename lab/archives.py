@@ -44,8 +44,34 @@ def repack(source: Path, target: Path, folder: str) -> None:
 
 def sha256(path: Path) -> str:
     """Return a file's SHA-256 in hexadecimal."""
+    return hash_of(path, "sha256")
+
+
+def hash_of(path: Path, algorithm: str) -> str:
+    """Return a file's hash in hexadecimal."""
     with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+        return hashlib.file_digest(handle, algorithm).hexdigest()
+
+
+def write_checksum(archive: Path, algorithm: str, name: str = "", *, bare: bool = False) -> None:
+    """Write one archive's checksum file: by default its name with the algorithm's as suffix; `bare` is the hash alone."""
+    line = hash_of(archive, algorithm) + ("" if bare else f"  {archive.name}")
+    archive.with_name(name or f"{archive.name}.{algorithm}").write_text(line + "\n")
+
+
+def is_made(archive: Path, key: str) -> bool:
+    """Whether an archive is there, made of the inputs whose hash is `key`."""
+    stamp = _stamp(archive)
+    return archive.exists() and stamp.exists() and stamp.read_text() == key
+
+
+def mark(archive: Path, key: str) -> None:
+    """Remember what an archive was made of."""
+    _stamp(archive).write_text(key)
+
+
+def _stamp(archive: Path) -> Path:
+    return archive.with_name(f".{archive.name}.key")
 
 
 def write_checksums(folder: Path, wrong: frozenset[str] = frozenset()) -> None:

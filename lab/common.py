@@ -32,10 +32,16 @@ class Lab:
     network: str
     suite: str
     hosts: tuple[str, ...]
+    second_network: bool = False
+    """Whether the hosts have a network of 127.* addresses too; lab/hosts.py says what for."""
 
     def address(self, host: str) -> str:
         """Return a host's address; `services` has .10, hosts follow in order."""
         return f"{self.network}.{10 + (SERVICES, *self.hosts).index(host)}"
+
+    def second_address(self, host: str) -> str:
+        """Return a host's address in the second network: 127.213.4.11 beside 10.213.4.11."""
+        return "127." + self.address(host).partition(".")[2]
 
     @property
     def bridge(self) -> str:
@@ -52,6 +58,9 @@ LABS = {
         Lab("default", "10.213.1", "trixie", ("hub", "app1")),
         Lab("debian12", "10.213.2", "bookworm", ("hub", "app1")),
         Lab("bench", "10.213.3", "trixie", ("hub", "app1", "app2", "app3", "app4")),
+        Lab("cluster", "10.213.4", "trixie", ("es1", "es2", "es3", "es4"), second_network=True),
+        # For trying something beside all of these.
+        *(Lab(f"try{number}", f"10.213.{20 + number}", "trixie", ("hub", "app1")) for number in range(1, 6)),
     )
 }
 
@@ -102,6 +111,14 @@ def docker_program() -> str:
     if not program:
         raise LabError("there is no docker client. Run `python -m lab engine` as root")
     return program
+
+
+def machine() -> str:
+    """Return Go's word for this machine's architecture; raises LabError on one that the publishers do not build for."""
+    try:
+        return {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+    except KeyError:
+        raise LabError(f"the lab runs on x86_64 and aarch64, this machine is {os.uname().machine}") from None
 
 
 def digest(*parts: str) -> str:

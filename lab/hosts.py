@@ -33,6 +33,11 @@ SYSTEMD_FLAGS = (
     "--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec", "-e", "container=docker",
 )
 
+# Several Elasticsearch nodes start on a network address only where a process may have 65535 files open and 262144 memory maps, and no container
+# can raise what the machine allows. On 127.* addresses they do not look. So the hosts of a lab with a cluster get such addresses too: the kernel
+# is told to let them out, and in the table that it asks first, where they are.
+SECOND_NETWORK_FLAGS = ("--sysctl", "net.ipv4.conf.all.route_localnet=1")
+
 
 def up(lab: Lab) -> None:
     """Bring the lab up, and wait until every host can be used; what runs already is left as it is."""
@@ -113,6 +118,15 @@ def cut(lab: Lab, host: str) -> None:
 def join(lab: Lab, host: str) -> None:
     """Put a host back on its network, with the address that it had."""
     docker("network", "connect", "--ip", lab.address(_known(lab, host)), *_aliases(host, "--alias"), lab.bridge, lab.container(host))
+    if lab.second_network and host != SERVICES:
+        docker("exec", lab.container(host), "sh", "-c", _second_network(lab, host))
+
+
+def _second_network(lab: Lab, host: str) -> str:
+    """Return the commands that give a host its address in the second network."""
+    address = lab.second_address(host)
+    network = address.rpartition(".")[0]
+    return f"ip address replace {address}/24 dev eth0 && ip route replace table local unicast {network}.0/24 dev eth0 src {address}"
 
 
 def _aliases(host: str, option: str) -> list[str]:
@@ -157,17 +171,21 @@ def _is_current(lab: Lab, host: str, recipe: str) -> bool:
 def _start_host(lab: Lab, host: str, image_name: str) -> bool:
     """Start a host; return whether it is a new, bare one."""
     container, address = lab.container(host), lab.address(host)
-    flags = [*SYSTEMD_FLAGS]
+    flags, command = [*SYSTEMD_FLAGS], []
+    if lab.second_network:
+        flags += SECOND_NETWORK_FLAGS
+        # At each start, before systemd takes over.
+        command = ["sh", "-c", _second_network(lab, host) + "; exec /lib/systemd/systemd"]
     if mirror.wanted():
         flags += ["-v", f"{mirror.ALERTMANAGER_TEMPLATES}:/usr/share/prometheus/alertmanager:ro"]
-    recipe = digest(image_name, address, *flags)
+    recipe = digest(image_name, address, *flags, *command)
     if _is_current(lab, host, recipe):
         return False
     names = [argument for name in SERVICE_NAMES for argument in ("--add-host", f"{name}:{lab.address(SERVICES)}")]
     docker(
         "run", "--detach", "--name", container, "--hostname", host, "--network", lab.bridge, "--ip", address,
         *_aliases(host, "--network-alias"), "--label", f"observatory.lab={lab.name}", "--label", f"observatory.recipe={recipe}",
-        *names, *flags, image_name,
+        *names, *flags, image_name, *command,
     )
     _authorize(container)
     return True

@@ -33,6 +33,7 @@ printf 'UseDNS no\\nPasswordAuthentication no\\nPermitRootLogin no\\n' > /etc/ss
 systemctl mask {masked} >/dev/null 2>&1
 systemctl enable ssh.service >/dev/null 2>&1
 systemctl disable ssh.socket >/dev/null 2>&1 || true
+echo 'deb [trusted=yes] http://mirror.lab/debian/{suite} ./' > /etc/apt/sources.list
 rm -rf /var/cache/apt/archives/*.deb /var/lib/apt/lists/* /etc/machine-id
 touch /etc/machine-id
 mkdir -p /var/log/journal
@@ -77,7 +78,7 @@ def _build(suite: str, root: Path) -> None:
         for file in files:
             shutil.copy(file, target)
         run(["chroot", str(root), "update-ca-certificates"])
-    run(["chroot", str(root), "sh", "-c", SETUP.format(login=LOGIN, masked=" ".join(MASKED))])
+    run(["chroot", str(root), "sh", "-c", SETUP.format(login=LOGIN, masked=" ".join(MASKED), suite=suite)])
 
 
 def _load(root: Path, name: str) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import engine, image, toy
+from . import builder, elasticsearch, modules, packages, standins, toy
 from .archives import repack, sha256, write_checksums
-from .common import CACHE, Archive, LabError, digest, docker_program, locked, progress, run
+from .common import CACHE, Archive, LabError, digest, locked, machine, progress, run
 
 MIRROR = CACHE / "mirror"
 # Path of a pinned archive -> what was made for it, and from what.
@@ -21,12 +20,6 @@ MANIFEST = MIRROR / "manifest.json"
 # Debian's Alertmanager reads default.tmpl and email.tmpl from here, where upstream's has them built in; the lab's hosts mount it.
 ALERTMANAGER_TEMPLATES = CACHE / "alertmanager-templates"
 FORMAT = "2"
-BUILDER_SUITE = "trixie"
-# What a builder must know of this machine's way to the registries; passed by name, so that no value shows in a process list.
-BUILDER_ENVIRONMENT = (
-    "GOPROXY", "GOSUMDB", "GONOSUMDB",
-    *(name for word in ("HTTP", "HTTPS", "NO") for name in (f"{word}_PROXY", f"{word}_PROXY".lower())),
-)
 
 
 @dataclass(frozen=True)
@@ -103,21 +96,23 @@ PRODUCTS = (
 )
 
 
-def machine() -> str:
-    """Return the publishers' word for this machine's architecture; raises LabError on one that they do not build for."""
-    try:
-        return {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
-    except KeyError:
-        raise LabError(f"the lab runs on x86_64 and aarch64, this machine is {os.uname().machine}") from None
-
-
 def wanted() -> bool:
     """Whether the lab serves its own artifacts; with LAB_ARTIFACTS=upstream the hosts fetch the publishers' own."""
     return os.environ.get("LAB_ARTIFACTS", "") != "upstream"
 
 
 def ensure() -> None:
-    """Make what the mirror lacks."""
+    """Make what the mirror lacks, all of it."""
+    if not wanted():
+        return
+    ensure_packaged()
+    with locked("built"):
+        for part in (elasticsearch, modules, standins, packages):
+            part.ensure(MIRROR)
+
+
+def ensure_packaged() -> None:
+    """Make what the mirror lacks of that which Debian has as a program: the checkers of rules and routes among them. No engine is needed."""
     if not wanted():
         return
     MIRROR.mkdir(parents=True, exist_ok=True)
@@ -270,33 +265,13 @@ def _from_packages(product: Product, apt: _Apt, content: Path, version: str) -> 
 
 
 def _from_module(product: Product, _apt: _Apt, content: Path) -> tuple[str, str]:
-    """Fill `content` from the Go module, built in a container of the lab's image, so that this machine needs no compiler."""
-    engine.ensure()
+    """Fill `content` from the Go module."""
     module = f"{product.module}@{product.module_version}"
     flags = f"-s -w -X github.com/prometheus/common/version.Version={product.version}"
     script = [
-        "set -eu",
-        "apt-get update -q >&2",
-        "DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends golang-go git >/dev/null",
-        # The module says which Go it needs; Debian's fetches that one, as a module too.
-        "export GOTOOLCHAIN=auto GOFLAGS=-mod=mod CGO_ENABLED=0",
-        "mkdir /tmp/get && cd /tmp/get",
-        f"go mod download -json {module} > module.json",
-        "folder=$(sed -n 's/.*\"Dir\": \"\\(.*\\)\".*/\\1/p' module.json)",
-        'cp -r "$folder" /tmp/module && chmod -R u+w /tmp/module && cd /tmp/module',
+        *builder.module(module),
         *(f"go build -trimpath -ldflags '{flags}' -o /out/{name} {package}" for name, package in product.programs.items()),
         *(f"cp {path} /out/{name}" for path, name in {"LICENSE": "LICENSE", "NOTICE": "NOTICE", **product.samples}.items()),
     ]
-    home = CACHE / "go"
-    home.mkdir(parents=True, exist_ok=True)
-    argv = [docker_program(), "run", "--rm", "-i", "--network", "host", "-v", f"{content}:/out", "-v", f"{home}:/go-home", "-e", "HOME=/go-home"]
-    for name in BUILDER_ENVIRONMENT:
-        argv += ["-e", name] if name in os.environ else []
-    bundle = Path("/etc/ssl/certs/ca-certificates.crt")
-    if bundle.exists():
-        argv += ["-v", f"{bundle}:{bundle}:ro", "-e", f"SSL_CERT_FILE={bundle}"]
-    with progress(f"build {module} (minutes)"):
-        done = subprocess.run([*argv, image.ensure(BUILDER_SUITE), "sh"], input="\n".join(script), capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise LabError(f"the Go module {module} cannot be built:\n" + "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:]))
+    builder.build(script, content, module)
     return product.version, f"Go module {module}"

@@ -16,6 +16,14 @@ def test_services_and_hosts_have_the_addresses_that_the_inventory_expects() -> N
     }
 
 
+def test_the_second_network_lies_beside_the_first() -> None:
+    """molecule/cluster/inventory/group_vars counts on the same numbers behind 127 instead of 10."""
+    lab = find_lab("cluster")
+    assert [(lab.address(name), lab.second_address(name)) for name in ("es1", "es4")] == [
+        ("10.213.4.11", "127.213.4.11"), ("10.213.4.14", "127.213.4.14"),
+    ]
+
+
 def test_labs_do_not_get_in_each_others_way() -> None:
     """Each has a network and container names of its own, so that they can be up at the same time."""
     assert len({lab.network for lab in LABS.values()}) == len(LABS)

@@ -66,11 +66,11 @@ def test_a_second_run_makes_nothing_until_an_input_changes(folders: Path, monkey
     made = []
     only(monkeypatch, mirror.exporter("node_exporter", "1.11.1"))
     monkeypatch.setattr(mirror, "_from_pinned_packages", lambda *arguments: made.append(1) or give("1.11.1", "Debian forky")(*arguments))
-    mirror.ensure()
-    mirror.ensure()
+    mirror.ensure_packaged()
+    mirror.ensure_packaged()
     assert len(made) == 1
     only(monkeypatch, mirror.exporter("node_exporter", "1.11.1", suite="sid"))
-    mirror.ensure()
+    mirror.ensure_packaged()
     assert len(made) == 2
 
 
@@ -80,7 +80,7 @@ def test_a_version_that_has_gone_is_built_from_its_module(folders: Path, monkeyp
     only(monkeypatch, product)
     monkeypatch.setattr(mirror, "_from_pinned_packages", refuse)
     monkeypatch.setattr(mirror, "_from_module", give("1.11.1", "Go module github.com/prometheus/node_exporter@v1.11.1"))
-    mirror.ensure()
+    mirror.ensure_packaged()
     entry = json.loads((folders / "mirror/manifest.json").read_text())[str(product.path("1.11.1"))]
     assert (entry["archive"], entry["source"]) == (str(product.path("1.11.1")), "Go module github.com/prometheus/node_exporter@v1.11.1")
     assert "lab: node_exporter 1.11.1: Debian forky has prometheus-node-exporter 1.13.0-1\n" in capsys.readouterr().err
@@ -96,9 +96,9 @@ def test_another_version_than_the_pinned_one_is_said_on_every_run(folders: Path,
         "lab: WARNING: node_exporter 1.11.1 is not to be had. The mirror has github.com/prometheus/node_exporter/releases/download/"
         "v1.13.0/node_exporter-1.13.0.linux-amd64.tar.gz instead: set node_exporter_version in group_vars/all/versions.yml to that version\n"
     )
-    mirror.ensure()
+    mirror.ensure_packaged()
     assert capsys.readouterr().err.endswith(warning)
-    mirror.ensure()
+    mirror.ensure_packaged()
     assert capsys.readouterr().err == warning
     assert not (folders / "mirror/github.com/prometheus/node_exporter/releases/download/v1.11.1").exists()
 
@@ -106,5 +106,5 @@ def test_another_version_than_the_pinned_one_is_said_on_every_run(folders: Path,
 def test_nothing_is_made_when_the_hosts_fetch_the_publishers_own(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """LAB_ARTIFACTS=upstream is for a machine with internet access."""
     monkeypatch.setenv("LAB_ARTIFACTS", "upstream")
-    mirror.ensure()
+    mirror.ensure_packaged()
     assert not (folders / "mirror").exists()
