@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)/src
 export PYTHONDONTWRITEBYTECODE := 1
 TIMED = bin/timed
 
-.PHONY: help setup mirror secrets generate lint unit content check test demo bench docs down clean
+.PHONY: help setup mirror secrets generate lint unit content check test test-all demo bench docs down clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,32 +18,38 @@ setup: ## Make the virtual environment
 	@bin/setup
 
 mirror: setup
-	@$(TIMED) "artifact mirror" python -m lab mirror >/dev/null
+	@$(TIMED) "artifact mirror" python -m lab mirror --packaged >/dev/null
 
 secrets: setup ## Make the secrets of a site once: make secrets SITE=lab
 	@python -m observatory.secrets inventories/$(SITE)
 
-generate: setup ## Regenerate defaults and the variable reference from the argument specs
+generate: setup ## Regenerate defaults and the variable reference from the argument specs, and the dashboards
 	@python -m observatory.reference
+	@python -m observatory.dashboards
 
 lint: setup ## ruff, yamllint, ansible-lint, generated files in step
 	@$(TIMED) ruff ruff check .
 	@$(TIMED) yamllint yamllint --strict .
 	@$(TIMED) ansible-lint ansible-lint --offline -q --nocolor
 	@$(TIMED) "generated files" python -m observatory.reference --check
+	@$(TIMED) "dashboards" python -m observatory.dashboards --check
 
 unit: setup ## Unit tests
 	@$(TIMED) "unit tests" python -m pytest tests/unit -n 2
 
-content: setup mirror ## Alert rules, runbooks and docs
-	@$(TIMED) "content tests" python -m pytest tests/content
+content: setup mirror ## Alert rules, runbooks, pipelines, dashboards and docs
+	@$(MAKE) --no-print-directory secrets SITE=lab
+	@$(TIMED) "content tests" python -m pytest tests/content -n 2 --dist loadfile
 
 check: lint unit content ## All that needs no host
 
 test: check ## check, then Molecule: Debian 13 whole, Debian 12 short
-	@$(MAKE) --no-print-directory secrets SITE=lab
 	@$(TIMED) "molecule: default" molecule test --scenario-name default
 	@$(TIMED) "molecule: debian12" molecule test --scenario-name debian12
+	@$(TIMED) --report
+
+test-all: test ## test, then a cluster of three Elasticsearch nodes: restarts, losses and failures under load
+	@$(TIMED) "molecule: cluster" molecule test --scenario-name cluster
 	@$(TIMED) --report
 
 demo: setup ## Bring up the lab, run site.yml, follow a metric and an alert from end to end
@@ -52,10 +58,11 @@ demo: setup ## Bring up the lab, run site.yml, follow a metric and an alert from
 	@$(TIMED) "site.yml" ansible-playbook -i inventories/lab site.yml
 	@$(TIMED) "verify.yml" ansible-playbook -i inventories/lab playbooks/verify.yml
 
-bench: setup ## Tasks and seconds of a run without a change, on one host and on five
+bench: setup ## Runs without a change on one host and on five; log lines and spans a second
 	@$(MAKE) --no-print-directory secrets SITE=lab
 	@python -m lab up bench
 	@python tests/bench.py
+	@python tests/bench_signals.py
 
 docs: setup ## Build the documentation into build/docs
 	@mkdocs build --strict --quiet --site-dir build/docs

@@ -27,17 +27,19 @@ from lab.common import LOGIN, find_lab
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = find_lab(os.environ.get("OBSERVATORY_LAB", "default"))
-INVENTORY = ROOT / "inventories/lab"
+# A folder, or one file of it where a scenario has fewer products.
+INVENTORY = ROOT / os.environ.get("OBSERVATORY_INVENTORY", "inventories/lab")
+SITE = ROOT / "inventories/lab"
 # Nobody listens there: a mirror that is gone.
 CLOSED_PORT = "http://127.0.0.1:9"
-PRODUCTS = ("prometheus", "alertmanager", "blackbox_exporter", "node_exporter")
 # What a product may leave or change on a host, in one listing: files with their hashes, users, listeners, units, timers, sysctls. Left out is
-# what a reboot changes by itself: the records of logins, and the ports of the engine's name server (127.0.0.11).
+# what a reboot changes by itself (the records of logins, and the ports of the engine's name server, 127.0.0.11), and what the package
+# manager keeps for itself.
 SNAPSHOT = r"""
 cd /
 find etc opt usr/local var/lib var/log run/systemd/system -xdev \
     \( -path 'var/log/[wb]tmp*' -o -path var/lib/systemd -o -path var/log/journal \
-       -o -path var/lib/dpkg -o -path etc/mtab \) -prune -o -printf '%y %m %u:%g %p -> %l\n' | sort
+       -o -path var/lib/dpkg -o -path var/lib/apt -o -path var/log/apt -o -path etc/mtab \) -prune -o -printf '%y %m %u:%g %p -> %l\n' | sort
 find etc opt usr/local -xdev -type f ! -path 'etc/*-' -print0 | sort -z | xargs -0 sha256sum
 getent passwd | sort; getent group | sort
 ss -Hlntu | awk '{print $1, $5}' | grep -v ' 127\.0\.0\.11:' | sort -u
@@ -45,6 +47,18 @@ systemctl list-unit-files --no-legend --no-pager | sort
 systemctl list-timers --all --no-legend --no-pager | awk '{print $(NF-1)}' | sort
 sysctl -a 2>/dev/null | grep -E '^vm\.(max_map|swappi|overcommit)|^net\.core\.(somax|rmem|wmem)_' | sort
 """
+
+
+@cache
+def products(name: str) -> tuple[str, ...]:
+    """Return the products of a host, by the inventory: the groups that it is in, and the front of those that need one."""
+    files = [INVENTORY] if INVENTORY.is_file() else sorted(INVENTORY.glob("*.yml"))
+    groups: dict[str, set[str]] = {}
+    for file in files:
+        for group, content in yaml.safe_load(file.read_text())["observatory"]["children"].items():
+            groups.setdefault(group, set()).update(content["hosts"])
+    found = [group for group, hosts in groups.items() if name in hosts]
+    return tuple(found + ["front"] * bool({"grafana", "kibana", "jaeger"} & set(found)))
 
 
 @cache
@@ -72,7 +86,7 @@ def playbook(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     env = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "MOLECULE_"))}
     env.update(OBSERVATORY_LAB_NETWORK=LAB.network, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1", **environment)
     return subprocess.run(
-        [program, "-i", INVENTORY, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False
+        [program, "-i", INVENTORY, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=900, check=False
     )
 
 
@@ -97,7 +111,7 @@ def unit(name: str, product: str, key: str) -> str:
 
 def secrets() -> dict[str, str]:
     """Return the lab's secrets."""
-    return yaml.safe_load((INVENTORY / "group_vars/all/secrets.yml").read_text())
+    return yaml.safe_load((SITE / "group_vars/all/secrets.yml").read_text())
 
 
 @contextmanager
@@ -132,7 +146,26 @@ def _expired(certificate: str, authority_key: str) -> str:
 
 def ask(name: str, port: int, path: str, files: tuple[str, str] | None) -> int | str:
     """Send GET to a listener with a client certificate or none; return the status code, or `refused` when TLS ends it."""
+    answer = _exchange(name, port, f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode(), files)
+    return int(answer.split()[1]) if answer else "refused"
+
+
+def greet(name: str, port: int, protocol: str, files: tuple[str, str] | None) -> str:
+    """Begin to talk to a listener that looks at no role names; return `open` when it answers, else `refused`."""
+    if "gRPC" in protocol:
+        # HTTP/2's first words and an empty SETTINGS frame (RFC 9113, 3.4).
+        return "open" if _exchange(name, port, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]), files, "h2") else "refused"
+    if "Beats" in protocol:
+        # A window of no events (Lumberjack, version 2): it is waited for the first one. Who is refused is told so at once.
+        return "refused" if _exchange(name, port, b"2W" + bytes(4), files, patience=1) == b"" else "open"
+    return "refused" if ask(name, port, "/", files) in ("refused", 403) else "open"
+
+
+def _exchange(name: str, port: int, words: bytes, files: tuple[str, str] | None, *protocols: str, patience: float = 10) -> bytes | None:
+    """Return the first bytes of a listener's answer; b"" when TLS ends the connection, None when it says nothing."""
     context = ssl.create_default_context(cadata=secrets()["observatory_authority_certificate"])
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
     if files:
         context.load_cert_chain(*files)
     try:
@@ -140,11 +173,13 @@ def ask(name: str, port: int, path: str, files: tuple[str, str] | None) -> int |
             socket.create_connection((LAB.address(name), port), timeout=10) as raw,
             context.wrap_socket(raw, server_hostname=name) as secured,
         ):
-            secured.sendall(f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
-            answer = secured.recv(64)
+            secured.settimeout(patience)
+            secured.sendall(words)
+            return secured.recv(64)
+    except TimeoutError:
+        return None
     except (ssl.SSLError, ConnectionResetError, BrokenPipeError):
-        return "refused"
-    return int(answer.split()[1]) if answer else "refused"
+        return b""
 
 
 def serial(name: str, port: int) -> str:

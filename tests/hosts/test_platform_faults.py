@@ -6,11 +6,17 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from fleet import CLOSED_PORT, LAB, PRODUCTS, changed, converge, host, playbook, prometheus, serial, unit, wait_for
+from fleet import CLOSED_PORT, LAB, changed, converge, host, playbook, products, prometheus, serial, unit, wait_for
 
 from lab import hosts as lab_hosts
 
-PORTS = {"prometheus": 9090, "alertmanager": 9093, "blackbox_exporter": 9115, "node_exporter": 9100}
+PRODUCTS = products("hub")
+PORTS = {
+    "prometheus": 9090, "alertmanager": 9093, "blackbox_exporter": 9115, "node_exporter": 9100, "elasticsearch": 9200, "elasticsearch_exporter": 9114,
+    "jaeger": 4318, "json_exporter": 7979, "logstash": 5044, "front": 9443, "gateway": 443,
+}
+# They read the certificate that they show to others once (docs/security.md).
+RESTARTED_FOR_CERTIFICATES = {"elasticsearch_exporter", "filebeat", "kibana", "grafana"}
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +41,7 @@ def invocations() -> dict[str, str]:
 
 def owned_files() -> str:
     return host("hub").check_output(
-        "find /etc/prometheus /etc/alertmanager /etc/node_exporter /etc/blackbox_exporter /etc/observatory /etc/systemd/system /opt/observatory "
+        f"find {' '.join(f'/etc/{product}' for product in PRODUCTS)} /etc/observatory /etc/systemd/system /opt/observatory "
         "/var/lib/observatory -type f -print0 | sort -z | xargs -0 sha256sum"
     )
 
@@ -93,6 +99,9 @@ def test_reboot_restarts_nothing_in_the_next_run():
     lab_hosts.reboot(LAB, "hub")
     for product in PRODUCTS:
         wait_for(f"{product} after the reboot", lambda product=product: host("hub").service(product).is_running)
+    # What needs Elasticsearch may end, and be started again by systemd, until that answers.
+    wait_for("Elasticsearch", lambda: "elasticsearch" not in PRODUCTS or host("hub").run("curl -sk -o /dev/null https://localhost:9200").rc in (0, 56), 120)
+    wait_for("all targets", lambda: prometheus("up") and not prometheus("up == 0"), 180)
     before = invocations()
     output = converge()
     assert set(changed(output).values()) == {0}, output
@@ -100,12 +109,13 @@ def test_reboot_restarts_nothing_in_the_next_run():
 
 
 def test_renewed_certificates_are_served_without_a_restart():
-    """A new generation stands for a renewal: new key and serial everywhere, no process replaced."""
+    """A new generation stands for a renewal: new key and serial everywhere, within a minute, no process replaced."""
     before, processes = {product: serial("hub", port) for product, port in PORTS.items()}, pids()
     converge("-e", "observatory_certificate_generation=2", expect_change=True)
-    after = {product: serial("hub", port) for product, port in PORTS.items()}
-    assert all(after[product].startswith("serial=") and after[product] != before[product] for product in PORTS), (before, after)
-    assert pids() == processes
+    for product, port in PORTS.items():
+        wait_for(f"{product}'s new certificate", lambda product=product, port=port: serial("hub", port) not in ("", before[product]), 90)
+    after = pids()
+    assert {product for product in after if after[product] != processes[product]} == RESTARTED_FOR_CERTIFICATES
     wait_for("scrapes with the new certificates", lambda: prometheus('count(up{job="node"} == 1)')[0]["value"][1] == "2")
 
 

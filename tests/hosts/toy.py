@@ -23,7 +23,7 @@ OBSERVE = (HERE / "observe.py").read_text()
 # takes away, are left out. The backups that useradd and userdel keep are theirs, what a killed module leaves in /tmp is Ansible's.
 EVERYTHING = r"""
 cd /
-find etc opt usr/local home tmp -xdev \( -path etc/mtab -o -path 'tmp/systemd-private*' -o -path 'tmp/ansible_*_payload_*' \
+find etc opt usr/local home tmp -xdev \( -path etc/mtab -o -path 'tmp/systemd-private*' -o -path 'tmp/ansible_*_payload_*' -o -path 'tmp/hsperfdata_*' \
     -o -path 'home/*/.ansible*' -o -path '*/.cache' \) -prune -o -printf '%y %m %u:%g %p %l\n' 2>/dev/null | sort
 find var/lib -maxdepth 1 -printf '%y %m %u:%g %p\n' | sort
 find var/lib/observatory run/observatory -name '*beacon*' 2>/dev/null | sort

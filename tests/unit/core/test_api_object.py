@@ -58,6 +58,9 @@ class Product(http.server.BaseHTTPRequestHandler):
             template["created_date_millis"] = len(self.server.state["requests"])
             store[name] = template
             return self.answer(200, {"acknowledged": True})
+        if "*" in name:
+            found = [key for key in sorted(store) if key.startswith(name.rstrip("*"))]
+            return self.answer(200, {"component_templates": [{"name": key, "component_template": store[key]} for key in found]})
         if name not in store:
             return self.answer(404, {"error": {"type": "resource_not_found_exception", "reason": f"[{name}] not found"}, "status": 404})
         if self.command == "DELETE":
@@ -250,6 +253,42 @@ def test_deletions_come_last_and_from_the_end(product):
     assert apply(params(product, *gone, template("c")))["done"] == ["component template c created", "b deleted", "a deleted"]
     assert writes(product) == ["PUT /_component_template/c", "DELETE /_component_template/b", "DELETE /_component_template/a"]
     assert apply(params(product, *gone))["changed"] is False
+
+
+FAMILY = {
+    "name": "component template", "path": "/_component_template/our*", "select": "component_templates", "key": "name", "match": "our-*",
+    "object": "/_component_template/{key}",
+}
+
+
+def test_what_is_ours_and_no_longer_declared_is_deleted(product):
+    """Others' objects stay, and those of ours that are declared."""
+    apply(params(product, *(template(name) for name in ("our-a", "our-b", "our-c", "ours", "theirs"))))
+    plan = apply(params(product, template("our-b"), own=[FAMILY]), check=True)
+    assert sorted(product.state["templates"]) == ["our-a", "our-b", "our-c", "ours", "theirs"]
+    result = apply(params(product, template("our-b"), own=[FAMILY]))
+    assert result == plan
+    assert result["done"] == ["component template our-c deleted", "component template our-a deleted"]
+    assert '"number_of_replicas": "1"' in result["diff"][0]["before"]
+    assert sorted(product.state["templates"]) == ["our-b", "ours", "theirs"]
+    assert apply(params(product, template("our-b"), own=[FAMILY]))["changed"] is False
+
+
+def test_a_family_that_the_server_does_not_list_is_an_error_and_one_without_members_is_none(product):
+    lost = {**FAMILY, "path": "/_component_template/none"}
+    assert apply(params(product, template("our-a"), own=[lost]))["done"] == ["component template our-a created"]
+    error = failure(lambda: apply(params(product, template("our-b"), own=[{**FAMILY, "path": "/odd"}])))
+    assert str(error) == "component template: GET /odd answers 400: no handler found for uri"
+    assert sorted(product.state["templates"]) == ["our-a"]
+
+
+def test_what_something_else_makes_is_put_right_and_never_made(product):
+    """A data stream's retention exists when the stream does."""
+    spec = template("a", create=False)
+    assert apply(params(product, spec))["changed"] is False
+    assert product.state["templates"] == {}
+    apply(params(product, template("a", 2)))
+    assert apply(params(product, spec))["done"] == ["component template a updated"]
 
 
 def test_a_refused_write_shows_the_servers_words_and_ends_the_run(product):
