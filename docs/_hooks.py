@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 GROUP_VARS = ROOT / "group_vars/all"
 # Stands for the address of the runbooks until links between them are made relative.
 BASE = "observatory-runbooks:"
+# Each site has an address of its own.
+EXAMPLE_DASHBOARDS = "https://observatory.example.org/grafana"
 # Lists as GitHub reads them: MkDocs nests what is indented by four spaces, and wants an empty line before the next entry.
 INDENT = re.compile(r"^ {2,}", re.MULTILINE)
 NEXT_ENTRY = re.compile(r"^( {4}.*\n)(?=(?:\d+\.|-) )", re.MULTILINE)
@@ -58,6 +60,6 @@ def _pages() -> dict[str, str]:
     values = {key: value for file in GROUP_VARS.glob("*.yml") for key, value in (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).items()}
     context = {
         "thresholds": values["observatory_thresholds"], "platform_team": values["observatory_platform_team"], "site": "example", "groups": {},
-        "dashboard_base_url": values["observatory_dashboard_base_url"], "runbook_base_url": BASE,
+        "dashboard_base_url": EXAMPLE_DASHBOARDS, "runbook_base_url": BASE,
     }
     return alert_rules.runbooks([str(ROOT / "alerts")], site_values.Values(context), str(ROOT))
