@@ -8,7 +8,7 @@ import os
 import time
 
 from .host import Failure
-from .tls import opener
+from .tls import basic_authorization, opener
 
 REQUEST_TIMEOUT_SECONDS = 30
 RETRY_SECONDS = 1.0
@@ -405,10 +405,7 @@ class Api:
     def _headers(self):
         headers = {str(name): str(value) for name, value in (self._params.get("headers") or {}).items()}
         if self._params.get("user"):
-            import base64
-
-            pair = "{0}:{1}".format(self._params["user"], self._params.get("password") or "")
-            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+            headers["Authorization"] = basic_authorization(self._params["user"], self._params.get("password"))
         return headers
 
 

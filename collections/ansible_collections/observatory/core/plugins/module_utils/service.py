@@ -8,7 +8,7 @@ import time
 
 from .config_tree import matches
 from .host import Failure
-from .tls import client_context
+from .tls import basic_authorization, client_context
 
 STAMP_SCHEMA = 1
 SETTLE_SECONDS = 1.0
@@ -278,7 +278,7 @@ def _probe(host, health):
         with connection:
             lines = ["GET {0} HTTP/1.0".format(path), "Host: " + address, "Connection: close"]
             if health.get("user"):
-                lines.append("Authorization: Basic " + _basic(health["user"], health.get("password") or ""))
+                lines.append("Authorization: " + basic_authorization(health["user"], health.get("password")))
             connection.sendall("\r\n".join(lines + ["", ""]).encode())
             status = connection.recv(64).split(b" ", 2)
     except (OSError, ValueError) as error:
@@ -286,12 +286,6 @@ def _probe(host, health):
     if len(status) < 2 or not status[1].isdigit():
         return "{0} does not speak HTTP".format(health["url"])
     return None if status[1].startswith(b"2") else "{0} answers {1}".format(health["url"], status[1].decode())
-
-
-def _basic(user, password):
-    import base64
-
-    return base64.b64encode("{0}:{1}".format(user, password).encode()).decode()
 
 
 def _secured(host, health, connection, name):

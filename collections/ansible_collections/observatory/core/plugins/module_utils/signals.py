@@ -7,7 +7,7 @@ import os
 import re
 import time
 
-from .tls import opener
+from .tls import basic_authorization, opener
 
 REQUEST_TIMEOUT_SECONDS = 10
 SHOWN_TARGETS = 8
@@ -149,9 +149,7 @@ def fetch(url, ca=None, cert=None, key=None, user=None, password=None, headers=N
     """
     head = dict(headers or {})
     if user:
-        import base64
-
-        head["Authorization"] = "Basic " + base64.b64encode("{0}:{1}".format(user, password).encode()).decode()
+        head["Authorization"] = basic_authorization(user, password)
     data = None
     if body is not None:
         head["Content-Type"] = "application/json"

@@ -1,4 +1,4 @@
-"""Connections to products: the site's authority and a client certificate. Imports are late: most runs of most modules need none."""
+"""Connections to products: the site's authority, a client certificate, a user's password. Imports are late: most runs of most modules need none."""
 
 from __future__ import annotations
 
@@ -21,3 +21,10 @@ def opener(url, ca=None, cert=None, key=None):
     if url.startswith("https"):
         handlers.append(urllib.request.HTTPSHandler(context=client_context(ca, cert, key)))
     return urllib.request.build_opener(*handlers)
+
+
+def basic_authorization(user, password):
+    """Return the value of the header Authorization for a user; an absent password is an empty one."""
+    import base64
+
+    return "Basic " + base64.b64encode("{0}:{1}".format(user, password or "").encode()).decode()
