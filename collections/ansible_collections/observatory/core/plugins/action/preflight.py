@@ -14,6 +14,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 from ansible_collections.observatory.core.plugins.module_utils.host_probe import fingerprints, size_bytes
 from ansible_collections.observatory.core.plugins.module_utils.release import mirrored
+from ansible_collections.observatory.core.plugins.plugin_utils import cache
 from ansible_collections.observatory.core.plugins.plugin_utils.arguments import UNRESOLVED, check, show
 from ansible_collections.observatory.core.plugins.plugin_utils.cross_checks import PLATFORM_GROUP, Inventory, cross_check, ports
 from ansible_collections.observatory.core.plugins.plugin_utils.finding import Finding
@@ -67,7 +68,7 @@ class ActionModule(ActionBase):
         arguments = self._task.args
         host = task_vars["inventory_hostname"]
         roles = arguments.get("roles") or _roles_folder(task_vars["playbook_dir"])
-        specs = load_specs(roles, cache=_cache_folder())
+        specs = load_specs(roles, cache=cache.folder("specs"))
         products = _products(specs, task_vars.get("group_names") or [])
         defaults = {name: option["default"] for name, option in specs.options.items() if option.get("default") is not None}
         variables = Variables(task_vars, self._templar, self._loader, defaults=defaults)
@@ -144,10 +145,6 @@ def _roles_folder(base):
         if os.path.isdir(path):
             return path
     raise AnsibleError(f"There is no roles folder at {base} or above it. Set the option roles to where the argument specs are.")
-
-
-def _cache_folder():
-    return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "observatory", "specs")
 
 
 def _products(specs: Specs, groups) -> tuple:

@@ -69,10 +69,7 @@ class LookupModule(LookupBase):
 
     def run(self, terms, variables=None, **kwargs):
         self.set_options(var_options=variables, direct=kwargs)
-        project = self._project_folder()
-        base = os.path.dirname(project)
-        inventory = self._value("inventory_dir")
-        folders = [project, *([os.path.join(str(inventory), "alerts")] if inventory else [])]
+        folders = self._folders()
         try:
             rules = alert_rules.load(
                 folders,
@@ -80,11 +77,16 @@ class LookupModule(LookupBase):
                 disabled=self._names(DISABLED),
                 versions=_Versions(self._templar),
                 teams=self._teams(),
-                base=base,
+                base=os.path.dirname(folders[0]),
             )
             return [rules.files([str(term) for term in terms])]  # one result, so that lookup() returns the list as it is
         except site_values.ContentError as error:
             raise AnsibleError(f"The alert rules cannot be used:\n{error}") from None
+
+    def _folders(self):
+        """Return the folders alerts/ of the project and, with an inventory, of the site; other kinds of content lie beside them."""
+        inventory = self._value("inventory_dir")
+        return [self._project_folder(), *([os.path.join(str(inventory), "alerts")] if inventory else [])]
 
     def _context(self, folders):
         return {

@@ -51,12 +51,10 @@ class LookupModule(alert_rules.LookupModule):
 
     def run(self, terms, variables=None, **kwargs):
         self.set_options(var_options=variables, direct=kwargs)
-        alerts = self._project_folder()
-        base = os.path.dirname(alerts)
-        inventory = self._value("inventory_dir")
-        sites = [str(inventory)] if inventory else []
+        alerts = self._folders()
+        places = [os.path.dirname(folder) for folder in alerts]
         try:
-            values = site_values.Values(self._context([os.path.join(place, "alerts") for place in (base, *sites)]))
-            return [dashboards.files([os.path.join(place, FOLDER) for place in (base, *sites)], values, base=base)]
+            values = site_values.Values(self._context(alerts))
+            return [dashboards.files([os.path.join(place, FOLDER) for place in places], values, base=places[0])]
         except site_values.ContentError as error:
             raise AnsibleError(f"The dashboards cannot be used:\n{error}") from None

@@ -47,7 +47,7 @@ import os
 
 from ansible.errors import AnsibleError
 from ansible_collections.observatory.core.plugins.lookup.alert_rules import LookupModule as AlertRules
-from ansible_collections.observatory.core.plugins.plugin_utils import runbook_pages, site_values
+from ansible_collections.observatory.core.plugins.plugin_utils import cache, runbook_pages, site_values
 
 
 class LookupModule(AlertRules):
@@ -56,22 +56,16 @@ class LookupModule(AlertRules):
     def run(self, terms, variables=None, **kwargs):
         self.set_options(var_options=variables, direct=kwargs)
         (target,) = (str(term).rstrip("/") for term in terms)
-        project = self._project_folder()
-        inventory = str(self._value("inventory_dir") or "")
-        folders = [project, *([os.path.join(inventory, "alerts")] if inventory else [])]
+        folders = self._folders()
         try:
             context = dict(self._context(folders), runbook_base_url=runbook_pages.BASE)
             pages = runbook_pages.load(
                 folders,
-                os.path.join(inventory, "runbooks") if inventory else "",
+                "".join(os.path.join(os.path.dirname(site), "runbooks") for site in folders[1:]),
                 site_values.Values(context),
-                base=os.path.dirname(project),
-                cache=self._cache_folder(),
+                base=os.path.dirname(folders[0]),
+                cache=cache.folder("runbooks"),
             )
         except site_values.ContentError as error:
             raise AnsibleError(f"The runbooks cannot be used:\n{error}") from None
         return [[{"path": f"{target}/{name}", "content": page} for name, page in sorted(pages.items())]]
-
-    @staticmethod
-    def _cache_folder():
-        return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "observatory", "runbooks")
