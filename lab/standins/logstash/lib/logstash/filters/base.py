@@ -2,29 +2,18 @@
 
 from .. import options, references
 from ..event import template, text
-from ..logs import Logger
+from ..plugin import Plugin
 
 
-class Filter:
+class Filter(Plugin):
     """A filter: `filter(event)` returns whether it succeeded."""
 
-    NAME = ""
-    OPTIONS = options.declare()
     TYPE = "filter"
+    COMMON = options.OF_FILTERS
 
     def __init__(self, plugin_id, given, context):
-        """Check the options; raises ConfigurationError."""
-        self.id = plugin_id
-        self.context = context
-        self.options = options.checked("filter", self.NAME, options.OF_FILTERS | self.OPTIONS, given)
-        self.log = Logger(f"logstash.filters.{self.NAME}", context.pipeline)
+        super().__init__(plugin_id, given, context)
         self.decorate = _decoration(self.options)
-
-    def __getitem__(self, option):
-        return self.options[option]
-
-    def register(self):
-        """Get ready: what only a start of the product finds wrong is found here."""
 
     def filter(self, event):
         raise NotImplementedError

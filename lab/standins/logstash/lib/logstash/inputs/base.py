@@ -5,32 +5,21 @@ import time
 
 from .. import options
 from ..filters.base import add_decorator
-from ..logs import Logger
+from ..plugin import Plugin
 
 
-class Input:
+class Input(Plugin):
     """An input: `start(write)` begins to hand events to `write(events, waiting)`, `stop()` ends that."""
 
-    NAME = ""
-    OPTIONS = options.declare()
     TYPE = "input"
+    COMMON = options.OF_INPUTS
 
     def __init__(self, plugin_id, given, context):
-        """Check the options; raises ConfigurationError."""
-        self.id = plugin_id
-        self.context = context
-        self.options = options.checked("input", self.NAME, options.OF_INPUTS | self.OPTIONS, given)
-        self.log = Logger(f"logstash.inputs.{self.NAME}", context.pipeline)
+        super().__init__(plugin_id, given, context)
         self.decorate = add_decorator(self.options)
         self.stopping = threading.Event()
         self.count, self.push_seconds = 0, 0.0
         self._counting = threading.Lock()
-
-    def __getitem__(self, option):
-        return self.options[option]
-
-    def register(self):
-        """Get ready: what only a start of the product finds wrong is found here."""
 
     def start(self, write):
         raise NotImplementedError

@@ -5,34 +5,21 @@ import time
 
 from .. import options
 from ..errors import AbortedBatch
-from ..logs import Logger
+from ..plugin import Plugin
 
 
-class Output:
+class Output(Plugin):
     """An output: `receive(events)` returns when it is done with them."""
 
-    NAME = ""
-    OPTIONS = options.declare()
     TYPE = "output"
+    COMMON = options.OF_OUTPUTS
 
     def __init__(self, plugin_id, given, context):
-        """Check the options; raises ConfigurationError."""
-        self.id = plugin_id
-        self.context = context
-        self.given = given
-        self.options = options.checked("output", self.NAME, options.OF_OUTPUTS | self.OPTIONS, given)
-        self.log = Logger(f"logstash.outputs.{self.NAME}", context.pipeline)
+        super().__init__(plugin_id, given, context)
         self.count, self.done, self.seconds = 0, 0, 0.0
         self._counting = threading.Lock()
-
         # Whether no other output of the pipeline comes after it.
         self.is_last = False
-
-    def __getitem__(self, option):
-        return self.options[option]
-
-    def register(self):
-        """Get ready: what only a start of the product finds wrong is found here."""
 
     def watched(self):
         """Return the files whose change calls for a reload of the pipeline."""
