@@ -20,7 +20,7 @@ os.environ["OBSERVATORY_LAB"] = "bench"
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/hosts"), str(ROOT / "collections")]
 
 from fleet import LAB, host  # noqa: E402
-from test_elasticsearch import ask  # noqa: E402
+from store import ask  # noqa: E402
 
 LINES = 60_000
 SPANS = 20_000

@@ -161,13 +161,19 @@ def greet(name: str, port: int, protocol: str, files: tuple[str, str] | None) ->
     return "refused" if ask(name, port, "/", files) in ("refused", 403) else "open"
 
 
-def _exchange(name: str, port: int, words: bytes, files: tuple[str, str] | None, *protocols: str, patience: float = 10) -> bytes | None:
-    """Return the first bytes of a listener's answer; b"" when TLS ends the connection, None when it says nothing."""
+def client_context(files: tuple[str, str] | None = None) -> ssl.SSLContext:
+    """Return a client's TLS context: it trusts the site's authority, and shows a certificate (file, key file) where one is given."""
     context = ssl.create_default_context(cadata=secrets()["observatory_authority_certificate"])
-    if protocols:
-        context.set_alpn_protocols(list(protocols))
     if files:
         context.load_cert_chain(*files)
+    return context
+
+
+def _exchange(name: str, port: int, words: bytes, files: tuple[str, str] | None, *protocols: str, patience: float = 10) -> bytes | None:
+    """Return the first bytes of a listener's answer; b"" when TLS ends the connection, None when it says nothing."""
+    context = client_context(files)
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
     try:
         with (
             socket.create_connection((LAB.address(name), port), timeout=10) as raw,

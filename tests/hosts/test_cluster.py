@@ -11,7 +11,6 @@ import http.client
 import itertools
 import json
 import socket
-import ssl
 import threading
 import time
 from collections import Counter
@@ -22,7 +21,7 @@ from dataclasses import dataclass, field
 
 import fleet
 import pytest
-from fleet import LAB, ROOT, changed, converge, host, identity, playbook, products, secrets, unit, wait_for
+from fleet import LAB, ROOT, changed, client_context, converge, host, identity, playbook, products, secrets, unit, wait_for
 
 pytestmark = pytest.mark.skipif("elasticsearch" not in products("es1"), reason="this inventory has no cluster")
 NODES = ("es1", "es2", "es3")
@@ -52,9 +51,8 @@ class Client:
     def __init__(self, user: str, nodes: tuple[str, ...] = NODES) -> None:
         self.nodes, self.turn, self.failovers = nodes, next(CLIENTS), 0
         self.connections: dict[str, http.client.HTTPSConnection] = {}
-        self.context = ssl.create_default_context(cadata=secrets()["observatory_authority_certificate"])
         with identity("host", "es1") as files:
-            self.context.load_cert_chain(*files)
+            self.context = client_context(files)
         password = secrets()[f"elasticsearch_password_{user}"]
         self.headers = {
             "Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode(), "Content-Type": "application/json",

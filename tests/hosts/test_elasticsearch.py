@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import ssl
 import time
-import urllib.error
-import urllib.request
 import uuid
 
 import pytest
-from fleet import LAB, changed, converge, host, identity, playbook, products, secrets, unit, wait_for
+from fleet import changed, converge, host, playbook, products, unit, wait_for
+from store import ask
 
 pytestmark = pytest.mark.skipif("elasticsearch" not in products("hub"), reason="this inventory has no Elasticsearch")
-PORT = 9200
 # A setting that changes nothing, to see who may set one.
 SAME = {"persistent": {"action.destructive_requires_name": "true"}}
-
-
-def ask(method: str, path: str, body: object = None, *, user: str = "admin", password: str = "") -> tuple[int, dict]:
-    """Return (status, answer) of a request of a user, who shows the hub's own certificate."""
-    context = ssl.create_default_context(cadata=secrets()["observatory_authority_certificate"])
-    with identity("host") as files:
-        context.load_cert_chain(*files)
-    managers = urllib.request.HTTPPasswordMgrWithPriorAuth()
-    url = f"https://{LAB.address('hub')}:{PORT}"
-    managers.add_password(None, url, user, password or secrets()[f"elasticsearch_password_{user}"], is_authenticated=True)
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context), urllib.request.HTTPBasicAuthHandler(managers)
-    )
-    data = None if body is None else (body if isinstance(body, str) else json.dumps(body)).encode()
-    request = urllib.request.Request(url + path, data, {"Content-Type": "application/json"}, method=method)
-    try:
-        with opener.open(request, timeout=30) as answer:
-            text = answer.read()
-            return answer.status, json.loads(text) if text else {}
-    except urllib.error.HTTPError as error:
-        text = error.read()
-        return error.code, json.loads(text) if text.startswith(b"{") else {}
 
 
 def record(**fields: object) -> dict:

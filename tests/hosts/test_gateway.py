@@ -21,7 +21,7 @@ from functools import cache
 import pytest
 import yaml
 from ansible_collections.observatory.core.plugins.plugin_utils.sessions import session
-from fleet import LAB, ROOT, converge, host, identity, products, secrets, serial, unit, wait_for
+from fleet import LAB, ROOT, client_context, converge, host, identity, products, secrets, serial, unit, wait_for
 
 pytestmark = pytest.mark.skipif("gateway" not in products("hub"), reason="this inventory has no gateway")
 
@@ -66,9 +66,7 @@ def visit(
     origin: str = ORIGIN,
 ) -> Answer:
     """Ask the gateway, or another port, for exactly this path; with a user's session, and as a page of the gateway's own would."""
-    context = ssl.create_default_context(cadata=secrets()["observatory_authority_certificate"])
-    if files:
-        context.load_cert_chain(*files)
+    context = client_context(files)
     sent = dict(headers)
     if user:
         sent["Cookie"] = f"{COOKIE}={sessions()[user]}"
@@ -572,7 +570,7 @@ def test_file_beside_the_pages_is_not_served():
 
 @pytest.mark.parametrize("port", [443, 9443])
 def test_old_tls_is_refused(port):
-    context = ssl.create_default_context(cadata=secrets()["observatory_authority_certificate"])
+    context = client_context()
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
         context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
     context.set_ciphers("ALL:@SECLEVEL=0")

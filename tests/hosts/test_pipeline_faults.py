@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 from fleet import LAB, ROOT, converge, host, products, unit, wait_for
-from test_elasticsearch import ask
+from store import ask
 
 pytestmark = pytest.mark.skipif("filebeat" not in products("app1"), reason="this inventory has no logs")
 PROGRAMS = ROOT / "tests/hosts/programs"
