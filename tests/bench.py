@@ -36,8 +36,11 @@ FLOOR = {
 
 def inventory(folder: Path, names: tuple[str, ...], everywhere: bool) -> Path:
     """Write an inventory of the three products: on the first host, or on all of them."""
-    folder.mkdir()
-    os.symlink(ROOT / "inventories/lab/group_vars", folder / "group_vars")
+    variables = folder / "group_vars/all"
+    variables.mkdir(parents=True)
+    for file in (ROOT / "inventories/lab/group_vars/all").iterdir():
+        if file.name != "services.yml":  # its services are on hosts that are not always there
+            os.symlink(file, variables / file.name)
     hosts = ", ".join(f"{name}: {{ansible_host: {LAB.address(name)}}}" for name in names)
     members = {product: names if everywhere or product == "node_exporter" else names[:1] for product in THREE}
     groups = "\n    ".join(f"{product}: {{hosts: {{{', '.join(f'{name}: {{}}' for name in where)}}}}}" for product, where in members.items())

@@ -1,4 +1,4 @@
-"""Prints how many log lines and spans a second the platform takes in from end to end without a loss, and what limits them: `make bench`.
+"""Prints the whole platform's runs without a change, and how many log lines and spans a second it takes in without a loss: `make bench`.
 
 Everything is on two hosts of the lab `bench`: the applications on app1, the platform on hub. A second is one from the first line that is
 written to the last one that can be searched. What limits is the product that used the most processor meanwhile.
@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ["OBSERVATORY_LAB"] = "bench"
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/hosts"), str(ROOT / "collections")]
 
+import bench  # noqa: E402
 from fleet import LAB, host  # noqa: E402
 from store import ask  # noqa: E402
 
@@ -99,8 +100,14 @@ def measure(what: str, sent: int, give: Callable[[], None], found: Callable[[], 
 
 
 def main() -> None:
-    """Converge, then measure logs and spans."""
+    """Converge, then measure runs without a change, logs and spans."""
     converge()
+    print("| run without a change | tasks | seconds, median | seconds, best |\n|---|---|---|---|", flush=True)
+    lab = ROOT / "inventories/lab"
+    bench.measure("the whole platform on one host", lab, "site.yml", "--limit", "hub")
+    bench.measure("the whole platform on one host, --check --diff", lab, "site.yml", "--limit", "hub", "--check", "--diff")
+    bench.measure("the whole platform and an application's host", lab, "site.yml")
+    print(flush=True)
     run = f"b{uuid.uuid4().hex[:8]}"
     print("| signal | sent | seconds | a second | limited by | seconds of processor |\n|---|---|---|---|---|---|", flush=True)
     host("app1").check_output("mkdir -p /var/log/shop")

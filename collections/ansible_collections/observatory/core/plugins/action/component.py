@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.observatory.core.plugins.module_utils.component import SPEC, pack
+from ansible_collections.observatory.core.plugins.plugin_utils.lean import LeanAction
 from ansible_collections.observatory.core.plugins.plugin_utils.tree import render
 
 
-class ActionModule(ActionBase):
+class ActionModule(LeanAction):
     """One round trip a component."""
 
     _requires_connection = True

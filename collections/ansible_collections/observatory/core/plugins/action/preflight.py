@@ -10,14 +10,15 @@ import time
 import urllib.parse
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
-from ansible.plugins.action import ActionBase
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.loader import lookup_loader
-from ansible_collections.observatory.core.plugins.module_utils.host_probe import fingerprints, size_bytes
+from ansible_collections.observatory.core.plugins.module_utils.host_probe import SPEC, fingerprints, size_bytes
 from ansible_collections.observatory.core.plugins.module_utils.release import mirrored
 from ansible_collections.observatory.core.plugins.plugin_utils import cache
 from ansible_collections.observatory.core.plugins.plugin_utils.arguments import UNRESOLVED, check, show
 from ansible_collections.observatory.core.plugins.plugin_utils.cross_checks import PLATFORM_GROUP, Inventory, cross_check, ports
 from ansible_collections.observatory.core.plugins.plugin_utils.finding import Finding
+from ansible_collections.observatory.core.plugins.plugin_utils.lean import LeanAction
 from ansible_collections.observatory.core.plugins.plugin_utils.resolved import Values, Variables
 from ansible_collections.observatory.core.plugins.plugin_utils.site_content import (
     DISABLED,
@@ -57,7 +58,7 @@ PROBED_ARGUMENTS = ("supported", "architectures", "systemd_minimum")
 EXIT_CODES_WITHOUT_PYTHON = (126, 127)
 
 
-class ActionModule(ActionBase):
+class ActionModule(LeanAction):
     _supports_check_mode = True
     _supports_async = False
     _requires_connection = True
@@ -124,7 +125,8 @@ class ActionModule(ActionBase):
         """Return (facts, findings as mappings, refused files) of the host; that it cannot be asked is a finding."""
         sent = time.time()
         try:
-            answer = self._execute_module(module_name=self._task.action, module_args=wishes, task_vars=task_vars)
+            arguments = ArgumentSpecValidator(SPEC).validate(wishes).validated_parameters
+            answer = self._execute_module(module_name=self._task.action, module_args=arguments, task_vars=task_vars)
         except AnsibleConnectionFailure as error:
             return {}, [_unreachable(error, task_vars)], []
         except AnsibleError as error:

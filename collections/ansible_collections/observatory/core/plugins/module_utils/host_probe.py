@@ -29,6 +29,31 @@ _CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-
 _UNITS = {"B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40, "PB": 2**50, "EB": 2**60}
 
 
+def _entries(**names):
+    return {"type": "list", "elements": "dict", "default": [], "options": names}
+
+
+_TEXT = {"type": "str", "default": ""}
+_NEEDED = {"type": "str", "required": True}
+_NUMBER = {"type": "int", "required": True}
+
+SPEC = {
+    "supported": {"type": "dict", "default": {"debian": ["12", "13"]}},
+    "architectures": {"type": "list", "elements": "str", "default": ["x86_64", "aarch64"]},
+    "systemd_minimum": {"type": "int", "default": 247},
+    "ports": _entries(port=_NUMBER, unit=_NEEDED, variable=_NEEDED),
+    "disks": _entries(path=_NEEDED, bytes=_NUMBER, variable=_TEXT, given=_TEXT),
+    "memory": _entries(product=_NEEDED, bytes=_NUMBER, variable=_TEXT, given=_TEXT),
+    "names": _entries(name=_NEEDED, variable=_NEEDED, given=_TEXT),
+    "releases": _entries(
+        product=_NEEDED, version=_NEEDED, url=_NEEDED, arch={"type": "dict", "default": {}}, variable=_TEXT, source=_TEXT, given=_TEXT,
+        data=_TEXT, snapshots=_TEXT, snapshot_hours={"type": "int", "default": 0},
+    ),
+    "site_files": _entries(kind={**_NEEDED, "choices": ["rules", "scrape"]}, content=_NEEDED),
+    "authority_fingerprints": {"type": "list", "elements": "str", "default": []},
+}
+
+
 def finding(text, variable="", given="", hint=""):
     return {"text": text, "variable": variable, "given": given, "hint": hint}
 

@@ -162,33 +162,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.observatory.core.plugins.module_utils import host_probe, site_files
 
 
-def _entries(**names):
-    return {"type": "list", "elements": "dict", "default": [], "options": names}
-
-
-TEXT = {"type": "str", "default": ""}
-NEEDED = {"type": "str", "required": True}
-NUMBER = {"type": "int", "required": True}
-
-ARGUMENTS = {
-    "supported": {"type": "dict", "default": {"debian": ["12", "13"]}},
-    "architectures": {"type": "list", "elements": "str", "default": ["x86_64", "aarch64"]},
-    "systemd_minimum": {"type": "int", "default": 247},
-    "ports": _entries(port=NUMBER, unit=NEEDED, variable=NEEDED),
-    "disks": _entries(path=NEEDED, bytes=NUMBER, variable=TEXT, given=TEXT),
-    "memory": _entries(product=NEEDED, bytes=NUMBER, variable=TEXT, given=TEXT),
-    "names": _entries(name=NEEDED, variable=NEEDED, given=TEXT),
-    "releases": _entries(
-        product=NEEDED, version=NEEDED, url=NEEDED, arch={"type": "dict", "default": {}}, variable=TEXT, source=TEXT, given=TEXT,
-        data=TEXT, snapshots=TEXT, snapshot_hours={"type": "int", "default": 0},
-    ),
-    "site_files": _entries(kind={**NEEDED, "choices": ["rules", "scrape"]}, content=NEEDED),
-    "authority_fingerprints": {"type": "list", "elements": "str", "default": []},
-}
-
-
 def main():
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=host_probe.SPEC, supports_check_mode=True)
     facts, findings = host_probe.probe(host_probe.Machine(), module.params)
     module.exit_json(changed=False, facts=facts, findings=findings, refusals=site_files.refusals(module.params["site_files"]))
 
