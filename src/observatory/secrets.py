@@ -131,6 +131,7 @@ ELASTICSEARCH_USERS = {
     "elasticsearch_exporter": "Reads the cluster's state",
     "json_exporter": "Counts documents that are too old",
     "grafana": "Reads logs for dashboards",
+    "oncall": "Looks at the cluster's state and at logs, by the command obs",
     "kibana_viewer": "Kibana's viewers",
     "kibana_editor": "Kibana's editors",
     "kibana_admin": "Kibana's administrators",

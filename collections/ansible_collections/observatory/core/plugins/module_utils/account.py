@@ -13,6 +13,7 @@ from .host import Failure, make_directories
 USER_SPEC = {
     "name": {"type": "str", "required": True},
     "groups": {"type": "list", "elements": "str", "default": []},
+    "members": {"type": "list", "elements": "str"},
 }
 DIRECTORY_SPEC = {
     "path": {"type": "str", "required": True},
@@ -50,7 +51,27 @@ def ensure_user(host, spec):
             host.steps.reach("add the user to its groups")
             host.must(["usermod", "--append", "--groups", ",".join(wanted), name], "user {0} cannot join {1}".format(name, ", ".join(wanted)))
         done.append("user {0} joined {1}".format(name, ", ".join(wanted)))
+    if spec.get("members") is not None:
+        done += _ensure_members(host, name, sorted(set(spec["members"])))
     return done
+
+
+def _ensure_members(host, group, members):
+    """Have exactly these users in the product's group besides its own user."""
+    strangers = [member for member in members if user_is_missing(member)]
+    if strangers:
+        raise Failure("there is no user {0} on this host to join the group {1}. Make the user, or take it off the list".format(
+            ", ".join(strangers), group))
+    try:
+        present = sorted(grp.getgrnam(group).gr_mem)
+    except KeyError:
+        present = []
+    if present == members:
+        return []
+    if not host.check:
+        host.steps.reach("set the members of the group")
+        host.must(["gpasswd", "--members", ",".join(members), group], "the members of {0} cannot be set".format(group))
+    return ["group {0} has the members {1}".format(group, ", ".join(members) or "(none)")]
 
 
 def ensure_directories(host, directories):

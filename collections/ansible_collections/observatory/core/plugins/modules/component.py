@@ -50,6 +50,10 @@ options:
     suboptions:
       name: {description: "Its name.", type: str, required: true}
       groups: {description: "Groups that it has to be in.", type: list, elements: str, default: []}
+      members:
+        description: Users of the host who are in the user's own group, these and no others. Left out, nobody is added or taken away.
+        type: list
+        elements: str
   directories:
     description: Folders that are made first.
     type: list
