@@ -56,7 +56,8 @@ def test_routes_send_critical_to_the_page_and_the_rest_to_the_ticket():
 def test_every_inhibition_asks_for_the_labels_that_it_compares():
     """A label missing on both sides counts as equal: alerts without a host would silence each other."""
     for rule in build()["inhibit_rules"]:
-        assert rule["equal"] and any(matcher == 'host=~".+"' for matcher in rule["target_matchers"])
+        asked = [label for label in rule["equal"] if f'{label}=~".+"' in rule["target_matchers"] or label == "host"]
+        assert asked and f'{asked[0]}=~".+"' in rule["target_matchers"], rule["name"]
 
 
 def test_an_unknown_platform_team_is_named():
@@ -64,3 +65,54 @@ def test_an_unknown_platform_team_is_named():
     with pytest.raises(routing.RoutingError) as error:
         build(platform="ops")
     assert str(error.value) == "observatory_platform_team is 'ops', which is no team of observatory_teams: platform, quiet, shop"
+
+
+LADDER = {
+    "office_hours": {"days": ["monday:friday"], "from": "08:00", "to": "18:00", "timezone": "Europe/Berlin"},
+    "email": {"to": ["a@x"]},
+    "escalation": [
+        {"after": "15m", "when": "office", "email": {"to": ["second@x"]}},
+        {"after": "10m", "when": "nights", "pagerduty": {"routing_key_variable": "key"}},
+        {"after": "1h", "email": {"to": ["manager@x"]}},
+    ],
+}
+
+
+def test_a_rung_has_a_receiver_and_a_route_of_its_own():
+    """Before those of the teams, by team and number, in the hours that it is for."""
+    built = build({**TEAMS, "shop": LADDER})
+    assert {name: kinds for name, kinds in channels(built).items() if "escalation" in name} == {
+        "shop-escalation-1": ["email_configs"], "shop-escalation-2": ["pagerduty_configs"], "shop-escalation-3": ["email_configs"]
+    }
+    assert built["route"]["routes"][2:5] == [
+        {"receiver": "shop-escalation-1", "matchers": ['team="shop"', 'escalation="1"'], "repeat_interval": "1h", "active_time_intervals": ["shop-office"]},
+        {"receiver": "shop-escalation-2", "matchers": ['team="shop"', 'escalation="2"'], "repeat_interval": "1h", "mute_time_intervals": ["shop-office"]},
+        {"receiver": "shop-escalation-3", "matchers": ['team="shop"', 'escalation="3"'], "repeat_interval": "1h"},
+    ]
+    assert built["files"] == [{"path": "/etc/alertmanager/secrets/shop-escalation-2-pagerduty",
+                               "content": "value of key for observatory_teams.shop.escalation[1].pagerduty"}]
+    assert built["time_intervals"] == [{"name": "shop-office", "time_intervals": [
+        {"weekdays": ["monday:friday"], "times": [{"start_time": "08:00", "end_time": "18:00"}], "location": "Europe/Berlin"}
+    ]}]
+
+
+def test_tickets_wait_for_office_hours_and_pages_do_not():
+    """Where a team has office hours."""
+    shop = build({**TEAMS, "shop": LADDER})["route"]["routes"][-2]
+    assert shop["receiver"] == "shop-warning" and shop["active_time_intervals"] == ["shop-office"]
+    assert shop["routes"] == [{"receiver": "shop-critical", "matchers": ['severity="critical"'], "repeat_interval": "1h"}]
+    assert "active_time_intervals" not in build()["route"]["routes"][-2]
+
+
+def test_a_rung_without_a_channel_is_refused():
+    with pytest.raises(routing.RoutingError, match=r"shop.escalation\[0\] has no channel"):
+        build({**TEAMS, "shop": {"escalation": [{"after": "10m"}]}})
+
+
+def test_the_watchdog_goes_to_the_watchers_each_minute():
+    """By Alertmanager's own certificate; and to nobody where nobody watches."""
+    built = routing.build(TEAMS, "platform", TIMING, lambda name, named_by: "", watchers=["https://app1:9095/watchdog"])
+    assert built["route"]["routes"][1] == {"receiver": "watchdog", "matchers": ['alertname="Watchdog"'], **routing.WATCHDOG}
+    config = built["receivers"][-1]["webhook_configs"][0]
+    assert config["url"] == "https://app1:9095/watchdog" and config["send_resolved"] is False
+    assert "watchdog" not in channels(build())

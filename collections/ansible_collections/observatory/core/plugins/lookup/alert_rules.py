@@ -55,11 +55,12 @@ from collections.abc import Mapping
 
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.observatory.core.plugins.plugin_utils import alert_rules, site_values
+from ansible_collections.observatory.core.plugins.plugin_utils import alert_rules, escalation, site_values
 
 THRESHOLDS = "observatory_thresholds"
 SITE_THRESHOLDS = "observatory_thresholds_site"
 DISABLED = "observatory_alerts_disabled"
+TIME_SCALE = "observatory_alert_time_scale"
 # From this file to the folder that holds collections/ansible_collections/observatory/core/plugins/lookup/.
 LEVELS_UP = 7
 
@@ -79,9 +80,27 @@ class LookupModule(LookupBase):
                 teams=self._teams(),
                 base=os.path.dirname(folders[0]),
             )
+            rules.groups[escalation.COMPONENT] = self._escalation()
             return [rules.files([str(term) for term in terms])]  # one result, so that lookup() returns the list as it is
         except site_values.ContentError as error:
             raise AnsibleError(f"The alert rules cannot be used:\n{error}") from None
+
+    def _escalation(self):
+        """Return the groups of the ladders in observatory_teams."""
+        teams = _plain(self._value("observatory_teams", {}))
+        try:
+            return escalation.groups(teams if isinstance(teams, Mapping) else {}, self._addresses(), self._scale())
+        except escalation.LadderError as error:
+            raise AnsibleError(f"{error}. Nothing was changed.") from None
+
+    def _scale(self):
+        return float(self._value(TIME_SCALE, 1.0))
+
+    def _addresses(self):
+        return {
+            "runbook_base_url": self._text("observatory_runbook_base_url").rstrip("/"),
+            "dashboard_base_url": self._text("observatory_dashboard_base_url").rstrip("/"),
+        }
 
     def _folders(self):
         """Return the folders alerts/ of the project and, with an inventory, of the site; other kinds of content lie beside them."""
@@ -93,8 +112,7 @@ class LookupModule(LookupBase):
             "thresholds": self._thresholds(folders),
             "site": self._text("observatory_site"),
             "platform_team": self._text("observatory_platform_team"),
-            "runbook_base_url": self._text("observatory_runbook_base_url").rstrip("/"),
-            "dashboard_base_url": self._text("observatory_dashboard_base_url").rstrip("/"),
+            **self._addresses(),
             "groups": _plain(self._value("groups") or {}),
         }
 
@@ -109,7 +127,7 @@ class LookupModule(LookupBase):
             mistakes = site_values.unknown_thresholds(site, shipped, own, SITE_THRESHOLDS)
         if mistakes:
             raise site_values.ContentError(mistakes)
-        return site_values.merge_thresholds(shipped, site)
+        return site_values.scaled(site_values.merge_thresholds(shipped, site), self._scale())
 
     def _teams(self):
         teams = self._value("observatory_teams")

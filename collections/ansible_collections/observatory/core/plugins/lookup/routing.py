@@ -10,7 +10,12 @@ version_added: 1.0.0
 description:
   - Makes a receiver for each team and severity, and the routes that lead there, from C(observatory_teams).
   - A secret that a team names by its variable becomes a file, to which the receiver points.
-options: {}
+options:
+  watchers:
+    description: Addresses that expect the watchdog.
+    type: list
+    elements: str
+    default: []
 notes:
   - It reads the variables C(observatory_teams), C(observatory_platform_team), C(alertmanager_group_by), C(alertmanager_group_wait),
     C(alertmanager_group_interval), C(alertmanager_repeat_interval), C(alertmanager_page_repeat_interval), and those that the teams name.
@@ -29,6 +34,9 @@ _raw:
     route:
       description: The routing tree.
       type: dict
+    time_intervals:
+      description: The teams' office hours.
+      type: list
     inhibit_rules:
       description: Which alert stands for which.
       type: list
@@ -54,7 +62,8 @@ class LookupModule(LookupBase):
         self.set_options(var_options=variables, direct=kwargs)
         timing = {name: self._value(f"alertmanager_{name}") for name in TIMING}
         try:
-            return [routing.build(self._value("observatory_teams"), str(self._value("observatory_platform_team")), timing, self._secret)]
+            teams, platform = self._value("observatory_teams"), str(self._value("observatory_platform_team"))
+            return [routing.build(teams, platform, timing, self._secret, watchers=self.get_option("watchers"))]
         except routing.RoutingError as error:
             raise AnsibleError(f"{error}. Nothing was changed.") from None
 
