@@ -416,6 +416,62 @@ CROSS_MESSAGES = [
         ],
     ),
     (
+        {"variables": {"observatory_teams": {"ops": {"escalation": [{"after": "30m", "slack": {}}]}}}},
+        [
+            "observatory_teams.ops.escalation[0] has no channel",
+            "  set in f:observatory_teams.ops.escalation.0",
+            "  give it one of email, slack, pagerduty, webhook",
+        ],
+    ),
+    (
+        {"variables": {"observatory_teams": {"ops": {"escalation": [{"after": "9h", "when": "nights", "webhook": {"url_variable": "a"}}]}}, "a": "x"}},
+        [
+            "observatory_teams.ops.escalation[0].when is 'nights', but observatory_teams.ops.office_hours is not set",
+            "  set in f:observatory_teams.ops.escalation",
+            "  see docs/oncall/escalation.md",
+        ],
+    ),
+    (
+        {"variables": {"observatory_teams": {"ops": {"office_hours": {"from": "8:00", "to": "18:00"}}}}},
+        [
+            "observatory_teams.ops.office_hours.from is no time of day",
+            '  set in f:observatory_teams.ops.office_hours.from; given: "8:00"',
+            '  expected "08:00"',
+        ],
+    ),
+    (
+        {"variables": {"observatory_teams": {"ops": {"office_hours": {"from": "22:00", "to": "06:00"}}}}},
+        [
+            "observatory_teams.ops.office_hours ends before it begins",
+            "  set in f:observatory_teams.ops.office_hours; given: 22:00 to 06:00",
+            "  both are on the same day; hours over midnight are the nights of office hours",
+        ],
+    ),
+    (
+        {"variables": {"observatory_teams": {"ops": {"office_hours": {"from": "08:00", "to": "18:00", "timezone": "Europe/Berln"}}}}},
+        [
+            "observatory_teams.ops.office_hours.timezone is no time zone",
+            '  set in f:observatory_teams.ops.office_hours.timezone; given: "Europe/Berln"',
+            "  did you mean Europe/Berlin?",
+        ],
+    ),
+    (
+        {"variables": {"observatory_teams": {"ops": {"office_hours": {"from": "08:00", "to": "18:00", "days": ["mon:fri"]}}}}},
+        [
+            "observatory_teams.ops.office_hours.days[0] is no day of the week",
+            '  set in f:observatory_teams.ops.office_hours.days.0; given: "mon:fri"',
+            '  expected days such as "monday" or "monday:friday"',
+        ],
+    ),
+    (
+        {"variables": {"observatory_site": "shop", "observatory_alert_time_scale": 0.1}},
+        [
+            "observatory_alert_time_scale is for the lab alone",
+            "  set in f:observatory_alert_time_scale; given: 0.1",
+            "  remove it; thresholds.yml has each alert's `for`",
+        ],
+    ),
+    (
         {"products": ("alertmanager",), "variables": {"alertmanager_smtp_username": "relay"}},
         [
             "alertmanager_smtp_password is not set, but alertmanager_smtp_username is",

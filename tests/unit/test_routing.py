@@ -3,7 +3,10 @@
 import pytest
 from ansible_collections.observatory.core.plugins.plugin_utils import routing
 
-TIMING = {"group_by": ["alertname"], "group_wait": "30s", "group_interval": "5m", "repeat_interval": "12h", "page_repeat_interval": "1h"}
+TIMING = {
+    "group_by": ["alertname"], "group_wait": "30s", "group_interval": "5m", "repeat_interval": "12h", "page_repeat_interval": "1h",
+    "watchdog_interval": "1m",
+}
 TEAMS = {
     "platform": {"email": {"to": ["a@x", "b@x"]}},
     "shop": {"pagerduty": {"routing_key_variable": "key"}, "slack": {"channel": "#c", "url_variable": "url", "severities": ["warning"]}},
@@ -112,7 +115,7 @@ def test_a_rung_without_a_channel_is_refused():
 def test_the_watchdog_goes_to_the_watchers_each_minute():
     """By Alertmanager's own certificate; and to nobody where nobody watches."""
     built = routing.build(TEAMS, "platform", TIMING, lambda name, named_by: "", watchers=["https://app1:9095/watchdog"])
-    assert built["route"]["routes"][1] == {"receiver": "watchdog", "matchers": ['alertname="Watchdog"'], **routing.WATCHDOG}
+    assert built["route"]["routes"][1] == {"receiver": "watchdog", "matchers": ['alertname="Watchdog"'], **routing.WATCHDOG, "group_interval": "1m"}
     config = built["receivers"][-1]["webhook_configs"][0]
     assert config["url"] == "https://app1:9095/watchdog" and config["send_resolved"] is False
     assert "watchdog" not in channels(build())

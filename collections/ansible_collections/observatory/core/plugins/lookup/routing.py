@@ -18,7 +18,8 @@ options:
     default: []
 notes:
   - It reads the variables C(observatory_teams), C(observatory_platform_team), C(alertmanager_group_by), C(alertmanager_group_wait),
-    C(alertmanager_group_interval), C(alertmanager_repeat_interval), C(alertmanager_page_repeat_interval), and those that the teams name.
+    C(alertmanager_group_interval), C(alertmanager_repeat_interval), C(alertmanager_page_repeat_interval),
+    C(alertmanager_watchdog_interval), and those that the teams name.
 """
 
 EXAMPLES = """
@@ -52,7 +53,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.observatory.core.plugins.plugin_utils import routing
 
-TIMING = ("group_by", "group_wait", "group_interval", "repeat_interval", "page_repeat_interval")
+TIMING = ("group_by", "group_wait", "group_interval", "repeat_interval", "page_repeat_interval", "watchdog_interval")
 
 
 class LookupModule(LookupBase):

@@ -11,14 +11,20 @@ import datetime
 import os
 import re
 import typing as t
+import zoneinfo
 
 # certificates is imported here, and so in the process that starts all others: each of them then has cryptography (35 ms) for nothing.
+from . import escalation
 from .arguments import SECRETS_FILE, SLIP_CUTOFF, UNRESOLVED, Path, nearest, path_text, references, show, type_of
 from .certificates import check_authority
 from .finding import Finding
+from .routing import CHANNELS
 from .specs import Specs
 
 PLATFORM_GROUP = "observatory"
+LAB_SITE = "lab"
+CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+DAYS = {"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"}
 
 # (a group, the group that it needs, why)
 GROUP_NEEDS = (
@@ -33,6 +39,7 @@ GROUP_NEEDS = (
     ("kibana", "elasticsearch", "it would have nothing to show"),
     ("filebeat", "logstash", "nothing would take its logs"),
     ("grafana", "prometheus", "it would have nothing to show"),
+    ("watcher", "alertmanager", "nothing would send it a sign of life"),
     ("json_exporter", "prometheus", "nothing would read its metrics"),
 )
 
@@ -244,7 +251,7 @@ def check_mail_relay(inventory: Inventory) -> t.Iterator[Finding]:
     if "alertmanager" not in inventory.products or inventory.variables.get("alertmanager_smtp_smarthost"):
         return
     for key, name, team in entries(inventory.variables.get("observatory_teams")):
-        if team.get("email"):
+        if any(entry.get("email") for entry in (team, *_rungs(team))):
             path = ("observatory_teams", key, "email")
             text = f"alertmanager_smtp_smarthost is empty, but the team {name} has mail"
             yield Finding(
@@ -255,6 +262,63 @@ def check_mail_relay(inventory: Inventory) -> t.Iterator[Finding]:
                 'set it to the mail relay, for example "mail.example.org:587"',
             )
             return
+
+
+def _rungs(team: t.Mapping[str, t.Any]) -> list[t.Mapping[str, t.Any]]:
+    ladder = team.get("escalation")
+    return [rung for rung in ladder if isinstance(rung, dict)] if isinstance(ladder, list) else []
+
+
+def check_ladders(inventory: Inventory) -> t.Iterator[Finding]:
+    """A ladder can be climbed, and each rung reaches somebody."""
+    for key, _name, team in entries(inventory.variables.get("observatory_teams")):
+        path = ("observatory_teams", key, "escalation")
+        if len(_rungs(team)) != len(team.get("escalation") or []):
+            continue  # the types have a finding of their own
+        try:
+            escalation.rungs(str(key), team)
+        except escalation.LadderError as error:
+            text, _, problem = str(error).partition(" ")
+            yield Finding(f"{text} {problem}", path_text(path), inventory.where(path), "", "see docs/oncall/escalation.md")
+        for index, rung in enumerate(_rungs(team)):
+            if not any(rung.get(channel) for channel in CHANNELS):
+                where = (*path, index)
+                hint = f"give it one of {', '.join(CHANNELS)}"
+                yield Finding(f"{path_text(where)} has no channel", path_text(where), inventory.where(where), "", hint)
+        hours = team.get("office_hours")
+        if isinstance(hours, dict):
+            yield from _office_hours(inventory, ("observatory_teams", key, "office_hours"), hours)
+
+
+def _office_hours(inventory: Inventory, path: Path, hours: t.Mapping[str, t.Any]) -> t.Iterator[Finding]:
+    for name in ("from", "to"):
+        if isinstance(hours.get(name), str) and not CLOCK.fullmatch(hours[name]):
+            where = (*path, name)
+            yield Finding(f"{path_text(where)} is no time of day", path_text(where), inventory.where(where), show(hours[name]), 'expected "08:00"')
+    if all(isinstance(hours.get(name), str) and CLOCK.fullmatch(hours[name]) for name in ("from", "to")) and hours["from"] >= hours["to"]:
+        yield Finding(
+            f"{path_text(path)} ends before it begins", path_text(path), inventory.where(path), f"{hours['from']} to {hours['to']}",
+            "both are on the same day; hours over midnight are the nights of office hours",
+        )
+    zone = hours.get("timezone")
+    if isinstance(zone, str) and zone != "UTC" and zone not in zoneinfo.available_timezones():
+        where = (*path, "timezone")
+        near = nearest(zone, zoneinfo.available_timezones())
+        hint = f"did you mean {near}?" if near else "expected a name such as Europe/Berlin"
+        yield Finding(f"{path_text(where)} is no time zone", path_text(where), inventory.where(where), show(zone), hint)
+    days = hours.get("days")
+    for index, day in enumerate(days if isinstance(days, list) else []):
+        if isinstance(day, str) and not set(day.split(":")) <= DAYS:
+            where = (*path, "days", index)
+            hint = 'expected days such as "monday" or "monday:friday"'
+            yield Finding(f"{path_text(where)} is no day of the week", path_text(where), inventory.where(where), show(day), hint)
+
+
+def check_time_scale(inventory: Inventory) -> t.Iterator[Finding]:
+    """Shortened clocks are for tests: on a real site pages would come at nothing."""
+    name, scale = "observatory_alert_time_scale", inventory.variables.get("observatory_alert_time_scale")
+    if isinstance(scale, (int, float)) and scale != 1 and inventory.variables.get("observatory_site") != LAB_SITE:
+        yield Finding(f"{name} is for the lab alone", name, inventory.where((name,)), show(scale), "remove it; thresholds.yml has each alert's `for`")
 
 
 def check_mail_login(inventory: Inventory) -> t.Iterator[Finding]:
@@ -373,6 +437,8 @@ HOST_CHECKS: tuple[Check, ...] = (
     check_scrape_times,
     check_mail_relay,
     check_mail_login,
+    check_ladders,
+    check_time_scale,
     check_elastic_versions,
     check_files,
     check_gateway,

@@ -16,8 +16,8 @@ CHANNELS = ("email", "slack", "pagerduty", "webhook")
 OFFICE_DAYS = ("monday:friday",)
 
 WATCHDOG_RECEIVER = "watchdog"
-# How often the watcher hears that all is well.
-WATCHDOG = {"group_by": ["..."], "group_wait": "0s", "group_interval": "1m", "repeat_interval": "1m"}
+# The watcher hears at each interval that all is well. A repeat_interval as long as the interval would let every second one go by.
+WATCHDOG = {"group_by": ["..."], "group_wait": "0s", "repeat_interval": "1s"}
 OWN_CERTIFICATE = {
     "ca_file": "/etc/alertmanager/tls/ca.crt", "cert_file": "/etc/alertmanager/tls/server.crt", "key_file": "/etc/alertmanager/tls/server.key",
 }
@@ -199,7 +199,7 @@ def time_intervals(teams: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[dict[st
 def route(
     teams: t.Mapping[str, t.Mapping[str, t.Any]], platform_team: str, timing: t.Mapping[str, t.Any], watched: bool = False
 ) -> dict[str, t.Any]:
-    """Return the routing tree. `timing` has group_by, group_wait, group_interval, repeat_interval and page_repeat_interval."""
+    """Return the routing tree. `timing` has group_by, group_wait, group_interval, repeat_interval, page_repeat_interval and watchdog_interval."""
     names = sorted(teams)
     if platform_team not in names:
         known = ", ".join(names) or "it is empty"
@@ -213,7 +213,8 @@ def route(
         "repeat_interval": timing["repeat_interval"],
         "routes": [
             {"receiver": receiver_name(platform_team, "critical"), "matchers": ['synthetic="true"'], **SYNTHETIC},
-            *([{"receiver": WATCHDOG_RECEIVER, "matchers": ['alertname="Watchdog"'], **WATCHDOG}] if watched else []),
+            *([{"receiver": WATCHDOG_RECEIVER, "matchers": ['alertname="Watchdog"'], **WATCHDOG,
+                "group_interval": timing["watchdog_interval"]}] if watched else []),
             {"receiver": NULL_RECEIVER, "matchers": ['severity=~"none|info"']},
             *(
                 {
