@@ -182,3 +182,53 @@ def test_status_shows_units_that_are_not_there(site, monkeypatch, capsys):
     assert obs.main(["status"]) == 0
     assert "there is no such unit" in capsys.readouterr().out
     assert obs.main(["status", "--strict"]) == 1
+
+
+def alert(**labels):
+    rule = {"alertname": "TargetDown", "incident": "TargetDown", "severity": "critical", "team": "shop", "component": "x", "alert_type": "cause", "site": "lab"}
+    return {"labels": {**rule, **labels}}
+
+
+def alertmanager(site, alerts):
+    config = json.loads((site / "config.json").read_text())
+    config["urls"]["alertmanager"] = config["urls"]["prometheus"]
+    (site / "config.json").write_text(json.dumps(config))
+    Products.answers["/api/v2/alerts"] = 200, json.dumps(alerts)
+    Products.answers["/api/v2/silences"] = 200, '{"silenceID": "abc"}'
+
+
+def silence():
+    return json.loads(next(body for method, path, body, _headers in Products.asked if path == "/api/v2/silences"))
+
+
+def test_ack_silences_incident_and_identity(site, capsys):
+    """One silence for the page and its rungs: no label of the rule is in it, a rung is no alert of its own."""
+    alertmanager(site, [alert(job="web", host="app1"), alert(job="web", host="app1", alertname="PageUnanswered", escalation="1")])
+    assert obs.main(["ack", "TargetDown", "--for", "2h", "--comment", "on it", "--author", "ann"]) == 0
+    made = silence()
+    assert {(entry["name"], entry["value"]) for entry in made["matchers"]} == {("incident", "TargetDown"), ("job", "web"), ("host", "app1")}
+    assert (made["createdBy"], made["comment"]) == ("ann", "acknowledged: on it")
+    assert "silence abc" in capsys.readouterr().out
+
+
+def test_ack_asks_which_one(site, capsys):
+    alertmanager(site, [alert(host="app1"), alert(host="app2")])
+    assert obs.main(["ack", "TargetDown", "--comment", "x"]) == 1
+    assert "host=app1\n  host=app2" in capsys.readouterr().err
+    assert obs.main(["ack", "TargetDown", "host=app2", "--comment", "x"]) == 0
+    assert {entry["name"]: entry["value"] for entry in silence()["matchers"]} == {"incident": "TargetDown", "host": "app2"}
+
+
+def test_ack_of_all_has_the_labels_given(site):
+    alertmanager(site, [alert(host="app1", job="a"), alert(host="app2", job="a")])
+    assert obs.main(["ack", "TargetDown", "job=a", "--all", "--comment", "x"]) == 0
+    assert {entry["name"]: entry["value"] for entry in silence()["matchers"]} == {"incident": "TargetDown", "job": "a"}
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["Other"], "no alert of Other fires"), (["TargetDown", "app1"], "app1 is no label"), (["TargetDown", "--for", "soon"], "soon is no duration"),
+])
+def test_ack_refuses_what_cannot_be(site, capsys, arguments, words):
+    alertmanager(site, [alert(host="app1")])
+    assert obs.main(["ack", *arguments, "--comment", "x"]) == 1
+    assert words in capsys.readouterr().err

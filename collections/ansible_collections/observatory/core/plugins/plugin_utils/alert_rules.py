@@ -40,6 +40,10 @@ TEMPLATE = re.compile(r"\{\{.*?\}\}")
 REQUIRES_LIKE = re.compile(r"^\s*#\s*requires?\b", re.IGNORECASE)
 REQUIRES = re.compile(r"^\s*# requires: ([a-z_]+) *(>=|<) *(\d+(?:\.\d+)*)\s*$")
 REQUIRES_FORM = '"# requires: prometheus >= 3.8", on the line above the rule or group'
+# Keys of a page's front matter that go into messages, each on one line.
+MESSAGE_TEXTS = ("verify", "first_step")
+FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
+MESSAGE_TEXT = re.compile(r"^(verify|first_step): *(.*)$", re.MULTILINE)
 OPERATORS = {">=": operator.ge, "<": operator.lt}
 
 
@@ -445,3 +449,36 @@ def runbooks(folders: t.Sequence[str], values: Values, base: str = "") -> dict[s
     if problems:
         raise ContentError(problems)
     return pages
+
+
+def message_texts(folders: t.Sequence[str], values: Values, base: str = "") -> dict[str, dict[str, str]]:
+    """Return alert -> its runbook's `verify` and `first_step`, for messages; empty where a page has none. Raises ContentError."""
+    found: dict[str, dict[str, str]] = {}
+    problems: list[Problem] = []
+    for folder in folders:
+        for _, path in component_folders(folder):
+            directory = os.path.join(path, RUNBOOKS)
+            for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else []:
+                file = os.path.join(directory, name)
+                with open(file, encoding="utf-8") as handle:
+                    front = FRONT_MATTER.match(handle.read())
+                texts = dict(MESSAGE_TEXT.findall(front[1])) if front else {}
+                try:
+                    found[name.removesuffix(".md")] = {
+                        key: values.page(_unquoted(texts.get(key, "")), _shown(file, base)) for key in MESSAGE_TEXTS
+                    }
+                except ContentError as error:
+                    problems.extend(error.problems)
+    if problems:
+        raise ContentError(problems)
+    return found
+
+
+def _unquoted(text: str) -> str:
+    """Return a YAML scalar of one line as text: these pages are many, and a YAML library would take its time."""
+    text = text.strip()
+    if text.startswith('"') and text.endswith('"') and len(text) > 1:
+        return json.loads(text)
+    if text.startswith("'") and text.endswith("'") and len(text) > 1:
+        return text[1:-1].replace("''", "'")
+    return text
