@@ -232,3 +232,78 @@ def test_ack_refuses_what_cannot_be(site, capsys, arguments, words):
     alertmanager(site, [alert(host="app1")])
     assert obs.main(["ack", *arguments, "--comment", "x"]) == 1
     assert words in capsys.readouterr().err
+
+
+def event(action, moment, name="HostDown", fingerprint="1", began="2026-01-01T00:00:00.123456789Z", **more):
+    alert = {"fingerprint": fingerprint, "startsAt": began, **more}
+    return {"@timestamp": moment, "event": {"action": action}, "rule": {"name": name}, "alertmanager": {"alert": alert}}
+
+
+def test_history_counts_a_firing_once_and_says_how_long_it_took(site, capsys):
+    """Two peers saw it, three messages went out, somebody took it on; the noisiest alert is first."""
+    documents = [
+        event("alert_created", "2026-01-01T00:00:01Z"), event("alert_created", "2026-01-01T00:00:02Z"),
+        event("alert_created", "2026-01-01T01:00:00Z", began="2026-01-01T01:00:00Z"), event("alert_created", "2026-01-01T01:00:00Z", name="Other"),
+        *(event("notification", f"2026-01-01T00:01:0{number}Z") for number in range(3)),
+        {"@timestamp": "2026-01-01T00:02:00Z", "event.action": "silence_created", "alertmanager": {"silence": {
+            "comment": "acknowledged: on it", "matchers": [{"name": "host", "pattern": "a"}, {"name": "incident", "pattern": "HostDown"}]}}},
+        {"@timestamp": "2026-01-01T00:02:00Z", "event.action": "silence_created", "alertmanager": {"silence": {"comment": "patching", "matchers": []}}},
+        event("alert_resolved", "2026-01-01T00:10:00Z", endsAt="2026-01-01T00:10:30.123456789Z"),
+    ]
+    hits = [{"_id": str(number), "_source": source} for number, source in enumerate(documents)]
+    Products.answers["/logs-alertmanager*/_search"] = 200, json.dumps({"hits": {"hits": hits}})
+    assert obs.main(["history", "--since", "2d"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1] == ["HostDown", "2", "1", "1", "3", "10m", "30s"]
+    assert lines[2] == ["Other", "1", "0", "0", "0"]
+    assert lines[3][-5:-1] == ["3", "1", "1", "3"]
+
+
+def test_history_reads_page_after_page(site, monkeypatch):
+    """No document is lost or counted twice where a page ends within a moment."""
+    monkeypatch.setattr(obs, "PAGE_SIZE", 2)
+    rows = [event("alert_created", f"2026-01-01T00:00:0{second}Z", fingerprint=str(number)) for number, second in enumerate((1, 2, 2, 3))]
+    hits = [{"_id": str(number), "_source": source} for number, source in enumerate(rows)]
+    pages = iter([hits[0:2], hits[1:3], hits[2:4], hits[3:4]])
+    monkeypatch.setattr(obs.Site, "ask", lambda self, *a, **k: (200, json.dumps({"hits": {"hits": next(pages)}})))
+    assert [field["alertmanager"]["alert"]["fingerprint"] for field in obs.events(obs.Site(), "7d")] == ["0", "1", "2", "3"]
+
+
+def test_history_says_when_there_is_none(site, capsys):
+    Products.answers["/logs-alertmanager*/_search"] = 200, json.dumps({"hits": {"hits": []}})
+    obs.main(["history"])
+    assert capsys.readouterr().out == "no alert in the last 7d\n"
+
+
+def metrics_page(sent, failed):
+    return 200, "".join(
+        f'alertmanager_{name}{{integration="email",reason="x"}} {value}\n'
+        for name, value in (("notifications_total", sent), ("notifications_failed_total", failed))
+    )
+
+
+@pytest.mark.parametrize(("after", "code", "words"), [
+    ((1, 0), 0, "email of shop: delivered"), ((1, 1), 1, "could not deliver it"), ((0, 0), 1, "nothing was sent within 1 s"),
+])
+def test_alert_test_tells_what_became_of_the_message(site, capsys, monkeypatch, after, code, words):
+    alertmanager(site, [])
+    config = json.loads((site / "config.json").read_text())
+    (site / "config.json").write_text(json.dumps({**config, "channels": [["shop", "email"]], "runbook_base_url": "https://x/runbooks"}))
+    pages = iter([metrics_page(0, 0)])
+    real = obs.Site.ask
+    monkeypatch.setattr(
+        obs.Site, "ask", lambda self, product, path, **k: next(pages, metrics_page(*after)) if path == "/metrics" else real(self, product, path, **k)
+    )
+    assert obs.main(["alert-test", "--team", "shop", "--channel", "email", "--wait", "1"]) == code
+    said = capsys.readouterr()
+    assert words in said.out + said.err
+    (sent,) = json.loads(next(body for method, path, body, _headers in Products.asked if method == "POST"))
+    assert (sent["labels"]["team"], sent["labels"]["channel"]) == ("shop", "email")
+
+
+def test_alert_test_knows_the_channels(site, capsys):
+    alertmanager(site, [])
+    config = json.loads((site / "config.json").read_text())
+    (site / "config.json").write_text(json.dumps({**config, "channels": [["shop", "email"]], "runbook_base_url": "https://x/runbooks"}))
+    assert obs.main(["alert-test", "--team", "shop", "--channel", "slack"]) == 1
+    assert "Channels of this site: shop by email" in capsys.readouterr().err

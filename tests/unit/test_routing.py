@@ -19,7 +19,14 @@ def build(teams=TEAMS, platform="platform"):
 
 
 def channels(built):
-    return {receiver["name"]: [key for key in receiver if key != "name"] for receiver in built["receivers"]}
+    """Return receiver -> its channels, without those of test messages."""
+    kinds = {receiver["name"]: [key for key in receiver if key != "name"] for receiver in built["receivers"]}
+    return {name: kind for name, kind in kinds.items() if "-test-" not in name}
+
+
+def routes(built):
+    """Return the routes below the root, without those of test messages."""
+    return [entry for entry in built["route"]["routes"] if "-test-" not in entry["receiver"]]
 
 
 def test_each_team_has_a_receiver_for_each_severity_with_the_channels_that_want_it():
@@ -47,13 +54,13 @@ def test_secrets_are_files_that_the_receivers_point_to():
 
 def test_routes_send_critical_to_the_page_and_the_rest_to_the_ticket():
     """A synthetic alert comes first and at once; info and none go to nobody; what names no team goes to the platform's."""
-    route = build()["route"]
-    assert route["receiver"] == "platform-warning"
-    assert [entry["receiver"] for entry in route["routes"]] == [
+    assert build()["route"]["receiver"] == "platform-warning"
+    found = routes(build())
+    assert [entry["receiver"] for entry in found] == [
         "platform-critical", "nobody", "platform-warning", "quiet-warning", "shop-warning", "platform-critical"
     ]
-    assert route["routes"][0]["matchers"] == ['synthetic="true"'] and route["routes"][0]["group_wait"] == "0s"
-    assert route["routes"][4]["routes"] == [{"receiver": "shop-critical", "matchers": ['severity="critical"'], "repeat_interval": "1h"}]
+    assert found[0]["matchers"] == ['synthetic="true"'] and found[0]["group_wait"] == "0s"
+    assert found[4]["routes"] == [{"receiver": "shop-critical", "matchers": ['severity="critical"'], "repeat_interval": "1h"}]
 
 
 def test_every_inhibition_asks_for_the_labels_that_it_compares():
@@ -87,7 +94,7 @@ def test_a_rung_has_a_receiver_and_a_route_of_its_own():
     assert {name: kinds for name, kinds in channels(built).items() if "escalation" in name} == {
         "shop-escalation-1": ["email_configs"], "shop-escalation-2": ["pagerduty_configs"], "shop-escalation-3": ["email_configs"]
     }
-    assert built["route"]["routes"][2:5] == [
+    assert routes(built)[2:5] == [
         {"receiver": "shop-escalation-1", "matchers": ['team="shop"', 'escalation="1"'], "repeat_interval": "1h", "active_time_intervals": ["shop-office"]},
         {"receiver": "shop-escalation-2", "matchers": ['team="shop"', 'escalation="2"'], "repeat_interval": "1h", "mute_time_intervals": ["shop-office"]},
         {"receiver": "shop-escalation-3", "matchers": ['team="shop"', 'escalation="3"'], "repeat_interval": "1h"},
@@ -101,7 +108,7 @@ def test_a_rung_has_a_receiver_and_a_route_of_its_own():
 
 def test_tickets_wait_for_office_hours_and_pages_do_not():
     """Where a team has office hours."""
-    shop = build({**TEAMS, "shop": LADDER})["route"]["routes"][-2]
+    shop = routes(build({**TEAMS, "shop": LADDER}))[-2]
     assert shop["receiver"] == "shop-warning" and shop["active_time_intervals"] == ["shop-office"]
     assert shop["routes"] == [{"receiver": "shop-critical", "matchers": ['severity="critical"'], "repeat_interval": "1h"}]
     assert "active_time_intervals" not in build()["route"]["routes"][-2]
@@ -115,7 +122,17 @@ def test_a_rung_without_a_channel_is_refused():
 def test_the_watchdog_goes_to_the_watchers_each_minute():
     """By Alertmanager's own certificate; and to nobody where nobody watches."""
     built = routing.build(TEAMS, "platform", TIMING, lambda name, named_by: "", watchers=["https://app1:9095/watchdog"])
-    assert built["route"]["routes"][1] == {"receiver": "watchdog", "matchers": ['alertname="Watchdog"'], **routing.WATCHDOG, "group_interval": "1m"}
+    assert routes(built)[1] == {"receiver": "watchdog", "matchers": ['alertname="Watchdog"'], **routing.WATCHDOG, "group_interval": "1m"}
     config = built["receivers"][-1]["webhook_configs"][0]
     assert config["url"] == "https://app1:9095/watchdog" and config["send_resolved"] is False
     assert "watchdog" not in channels(build())
+
+
+def test_each_channel_can_be_tried_alone():
+    """By a receiver and a route of its own, at once."""
+    built = build()
+    assert built["channels"] == [["platform", "email"], ["shop", "slack"], ["shop", "pagerduty"]]
+    tried = [entry for entry in built["route"]["routes"] if entry["receiver"] == "shop-test-slack"]
+    assert tried[0]["matchers"] == ['alertname="TestMessage"', 'team="shop"', 'channel="slack"'] and tried[0]["group_wait"] == "0s"
+    receiver = next(receiver for receiver in built["receivers"] if receiver["name"] == "shop-test-slack")
+    assert list(receiver) == ["name", "slack_configs"]

@@ -15,6 +15,8 @@ DEFAULT_SEVERITIES = {"pagerduty": ("critical",)}
 CHANNELS = ("email", "slack", "pagerduty", "webhook")
 OFFICE_DAYS = ("monday:friday",)
 
+# A message by one channel of a team, asked for by `obs alert-test`.
+TEST_ALERT = "TestMessage"
 WATCHDOG_RECEIVER = "watchdog"
 # The watcher hears at each interval that all is well. A repeat_interval as long as the interval would let every second one go by.
 WATCHDOG = {"group_by": ["..."], "group_wait": "0s", "repeat_interval": "1s"}
@@ -215,6 +217,14 @@ def route(
             {"receiver": receiver_name(platform_team, "critical"), "matchers": ['synthetic="true"'], **SYNTHETIC},
             *([{"receiver": WATCHDOG_RECEIVER, "matchers": ['alertname="Watchdog"'], **WATCHDOG,
                 "group_interval": timing["watchdog_interval"]}] if watched else []),
+            *(
+                {
+                    "receiver": test_name(team, channel),
+                    "matchers": [f'alertname="{TEST_ALERT}"', f'team="{team}"', f'channel="{channel}"'],
+                    **SYNTHETIC,
+                }
+                for team, channel in test_channels(teams)
+            ),
             {"receiver": NULL_RECEIVER, "matchers": ['severity=~"none|info"']},
             *(
                 {
@@ -241,6 +251,15 @@ def route(
     }
 
 
+def test_channels(teams: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[tuple[str, str]]:
+    """Return (team, channel) of all channels: each can be tried by a message of its own."""
+    return [(team, channel) for team, given in sorted(teams.items()) for channel in CHANNELS if (given or {}).get(channel)]
+
+
+def test_name(team: str, channel: str) -> str:
+    return f"{team}-test-{channel}"
+
+
 def _when(team: str, when: str) -> dict[str, list[str]]:
     key = {"office": "active_time_intervals", "nights": "mute_time_intervals"}.get(when)
     return {key: [office_name(team)]} if key else {}
@@ -253,12 +272,15 @@ def build(
     secret: t.Callable[[str, str], str],
     watchers: t.Sequence[str] = (),
 ) -> dict[str, t.Any]:
-    """Return {route, inhibit_rules, time_intervals, receivers, files: [{path, content}]}.
+    """Return {route, inhibit_rules, time_intervals, receivers, channels, files: [{path, content}]}.
 
     secret: (variable's name, path of the entry that names it) -> its value; raises when there is none.
     watchers: addresses that expect the watchdog.
     """
     made, files = receivers(teams, secret)
+    tests = test_channels(teams)
+    for team, channel in tests:
+        made.append({"name": test_name(team, channel), **Channel(secret, team, f"observatory_teams.{team}").configs({channel: teams[team][channel]})})
     if watchers:
         webhooks = [{"url": url, "send_resolved": False, "http_config": {"tls_config": dict(OWN_CERTIFICATE)}} for url in watchers]
         made.append({"name": WATCHDOG_RECEIVER, "webhook_configs": webhooks})
@@ -267,5 +289,6 @@ def build(
         "inhibit_rules": [dict(rule) for rule in INHIBIT_RULES],
         "time_intervals": time_intervals(teams),
         "receivers": made,
+        "channels": [list(entry) for entry in tests],
         "files": [{"path": path, "content": content} for path, content in sorted(files.items())],
     }
