@@ -51,13 +51,13 @@ sysctl -a 2>/dev/null | grep -E '^vm\.(max_map|swappi|overcommit)|^net\.core\.(s
 
 @cache
 def products(name: str) -> tuple[str, ...]:
-    """Return the products of a host, by the inventory: the groups that it is in, and the front of those that need one."""
+    """Return what runs on a host, by the inventory: the groups that it is in, and the front of those that need one. `obs` is a command."""
     files = [INVENTORY] if INVENTORY.is_file() else sorted(INVENTORY.glob("*.yml"))
     groups: dict[str, set[str]] = {}
     for file in files:
         for group, content in yaml.safe_load(file.read_text())["observatory"]["children"].items():
             groups.setdefault(group, set()).update(content["hosts"])
-    found = [group for group, hosts in groups.items() if name in hosts]
+    found = [group for group, hosts in groups.items() if name in hosts and group != "obs"]
     return tuple(found + ["front"] * bool({"grafana", "kibana", "jaeger"} & set(found)))
 
 
