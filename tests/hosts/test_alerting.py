@@ -177,7 +177,8 @@ def test_a_maintenance_silences_its_hosts_while_it_works(work):
     ]
     done = playbook("playbooks/maintenance.yml", "--limit", "app1", "-e", "reason='new kernel'", "-e", "who=ann", "-e", f"work={work(yaml.safe_dump(plays))}")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "maintenance: new kernel" in done.stdout and '"value":"app1"' in done.stdout.replace('\\"', '"').replace('": "', '":"')
+    seen = " ".join(done.stdout.split())
+    assert "maintenance: new kernel" in seen and '"createdBy":"ann"' in seen and '"value":"app1"' in seen, done.stdout
     assert len(silences()) == before
     assert "stay silenced" not in done.stdout + done.stderr
 
