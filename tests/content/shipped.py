@@ -64,7 +64,8 @@ def shipped_thresholds() -> dict:
 
 def make_values(thresholds: dict | None = None) -> site_values.Values:
     """Return what the shipped texts may use, for a site with the shipped values or with other thresholds."""
-    context = {"thresholds": thresholds or shipped_thresholds(), "site": "lab", "platform_team": "platform", "groups": {}, **ADDRESSES}
+    context = {"thresholds": thresholds or shipped_thresholds(), "site": "lab", "platform_team": "platform", "service_team": "platform", "groups": {},
+               **ADDRESSES}
     return site_values.Values(context)
 
 

@@ -93,6 +93,12 @@ class LookupModule(LookupBase):
         except escalation.LadderError as error:
             raise AnsibleError(f"{error}. Nothing was changed.") from None
 
+    def _service_team(self):
+        """Return the label `team` of an alert with a service's name: Prometheus' own template, which knows the teams of services.yml."""
+        services, platform = _plain(self._value("observatory_services", {})), self._text("observatory_platform_team")
+        teams = {name: entry.get("team") for name, entry in sorted(services.items()) if isinstance(entry, Mapping)} if isinstance(services, Mapping) else {}
+        return site_values.service_team(teams, platform)
+
     def _scale(self):
         return float(self._value(TIME_SCALE, 1.0))
 
@@ -112,6 +118,7 @@ class LookupModule(LookupBase):
             "thresholds": self._thresholds(folders),
             "site": self._text("observatory_site"),
             "platform_team": self._text("observatory_platform_team"),
+            "service_team": self._service_team(),
             **self._addresses(),
             "groups": _plain(self._value("groups") or {}),
         }

@@ -341,7 +341,7 @@ def contract_mistakes(rule: Rule, teams: t.Collection[str] | None = None) -> lis
     ):
         if labels.get(name) and labels[name] not in valid:
             found.append(f'label {name} is "{labels[name]}"; expected {" or ".join(valid)}')
-    if teams is not None and labels.get("team") and labels["team"] not in teams:
+    if teams is not None and labels.get("team") and "{{" not in labels["team"] and labels["team"] not in teams:
         found.append(f'team "{labels["team"]}" is not in observatory_teams.{nearest(labels["team"], teams)}')
     for name, text in labels.items():
         if VALUE_TEMPLATE.search(text):

@@ -63,12 +63,20 @@ INHIBIT_RULES = (
         "target_matchers": [f'incident=~"{"|".join(NEEDS_ELASTICSEARCH)}"', 'site=~".+"'],
         "equal": ["site"],
     },
-    {
-        "name": "a service that fails explains its routes",
-        "source_matchers": ['alertname="ServiceHighErrorRate"', 'service_name=~".+"'],
-        "target_matchers": ['incident=~"RouteHighErrorRate|SpanErrorRateHigh"', 'service_name=~".+"'],
-        "equal": ["service_name"],
-    },
+    *(
+        {
+            "name": name,
+            "source_matchers": [f'alertname="{source}"', f'{label}=~".+"'],
+            "target_matchers": [f'incident=~"{targets}"', f'{label}=~".+"'],
+            "equal": [label],
+        }
+        for name, source, targets, label in (
+            ("a service that fails explains its routes", "ServiceHighErrorRate", "RouteHighErrorRate|SpanErrorRateHigh", "service_name"),
+            ("no requests are fewer requests", "ServiceTrafficAbsent", "ServiceTrafficDropped", "service_name"),
+            ("no transactions are fewer transactions", "BusinessTransactionsStopped", "BusinessThroughputDropped", "transaction"),
+            ("what is broken is no longer at risk", "SLAAvailabilityBreached", "SLAAvailabilityAtRisk", "probe"),
+        )
+    ),
 )
 
 

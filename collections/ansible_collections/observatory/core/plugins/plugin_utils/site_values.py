@@ -230,6 +230,12 @@ def merge_thresholds(shipped: t.Mapping[str, t.Any], site: t.Mapping[str, t.Any]
     return merged
 
 
+def service_team(teams: t.Mapping[str, t.Any], platform: str) -> str:
+    """Return a label's text that is the team of the service which the alert names: service -> team; the platform's for all others."""
+    choices = "".join(f'{{{{ else if eq $labels.service_name "{name}" }}}}{team}' for name, team in sorted(teams.items()) if team and team != platform)
+    return f"{{{{{choices.removeprefix('{{ else')}{{{{ else }}}}{platform}{{{{ end }}}}" if choices else platform
+
+
 def scaled(thresholds: t.Any, scale: float) -> t.Any:
     """Return thresholds with every `for` multiplied, so that a test need not wait; a second at the least."""
     if scale == 1 or not isinstance(thresholds, t.Mapping):
