@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)/src
 export PYTHONDONTWRITEBYTECODE := 1
 TIMED = bin/timed
 
-.PHONY: help setup mirror secrets generate lint unit content check test test-all demo bench docs down clean
+.PHONY: help setup mirror secrets generate lint unit content check test test-all demo bench runbooks docs down clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench: setup ## Runs without a change on one host and on five; log lines and spa
 	@python -m lab up bench
 	@python tests/bench.py
 	@python tests/bench_signals.py
+
+runbooks: setup ## Export a site's runbooks as web pages into build/runbooks, for a place outside: make runbooks SITE=lab
+	@python -m observatory.runbooks inventories/$(SITE)
 
 docs: setup ## Build the documentation into build/docs
 	@mkdocs build --strict --quiet --site-dir build/docs

@@ -80,6 +80,7 @@ class LookupModule(LookupBase):
                 teams=self._teams(),
                 base=os.path.dirname(folders[0]),
             )
+            alert_rules.drop_dead_links(rules, self._dashboards(folders))
             rules.groups[escalation.COMPONENT] = self._escalation()
             return [rules.files([str(term) for term in terms])]  # one result, so that lookup() returns the list as it is
         except site_values.ContentError as error:
@@ -92,6 +93,13 @@ class LookupModule(LookupBase):
             return escalation.groups(teams if isinstance(teams, Mapping) else {}, self._addresses(), self._scale())
         except escalation.LadderError as error:
             raise AnsibleError(f"{error}. Nothing was changed.") from None
+
+    def _dashboards(self, folders):
+        """Return the names of the dashboards that are shipped and of the site's own: a file is called as its dashboard."""
+        beside = (os.path.join(os.path.dirname(folder), "dashboards") for folder in folders)
+        return {
+            os.path.splitext(name)[0] for folder in beside for _path, _folders, names in os.walk(folder) for name in names if name.endswith(".json")
+        }
 
     def _service_team(self):
         """Return the label `team` of an alert with a service's name: Prometheus' own template, which knows the teams of services.yml."""

@@ -37,6 +37,7 @@ ALERT_NAME = re.compile(r"^[A-Z][A-Za-z0-9]*$")
 COMPONENT_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 VALUE_TEMPLATE = re.compile(r"\{\{.*?\$value|\{\{.*?\.Value")
 TEMPLATE = re.compile(r"\{\{.*?\}\}")
+DASHBOARD = re.compile(r"/d/([A-Za-z0-9_-]+)")
 REQUIRES_LIKE = re.compile(r"^\s*#\s*requires?\b", re.IGNORECASE)
 REQUIRES = re.compile(r"^\s*# requires: ([a-z_]+) *(>=|<) *(\d+(?:\.\d+)*)\s*$")
 REQUIRES_FORM = '"# requires: prometheus >= 3.8", on the line above the rule or group'
@@ -381,6 +382,15 @@ def _duplicates(rules: RuleSet) -> list[Problem]:
                 found.append(Problem(path, entries[0].line, message))
             names.setdefault(group["name"], path)
     return found
+
+
+def drop_dead_links(rules: RuleSet, dashboards: t.Collection[str]) -> None:
+    """Take the link off alerts whose dashboard is not there (yet): a message must not lead nowhere."""
+    for rule in rules.alerts:
+        found = DASHBOARD.search(rule.annotations.get("dashboard_url", ""))
+        if rule.shipped and found and found[1] not in dashboards:
+            del rule.annotations["dashboard_url"]
+            rule.annotations.pop("dashboard_panel", None)
 
 
 # -- writing

@@ -87,6 +87,7 @@ def read(name: str, text: str) -> Runbook:
 
 def for_library(body: str) -> str:
     """Return Markdown as written for GitHub in the form that the Markdown library reads."""
+    body = body.replace("```bash run\n", "```bash\n")
     body = INDENT.sub(lambda found: found[0] + " " * (2 - len(found[0]) % 2), body)
     return NEXT_ENTRY.sub(r"\1\n", body)
 
