@@ -52,7 +52,7 @@ INHIBIT_RULES = (
         )
     ),
     {
-        "name": "a host of which a warning tells needs no info",
+        "name": "an info that stands alone is told to nobody",
         "source_matchers": ['alertname="InfoInhibitor"', 'host=~".+"'],
         "target_matchers": ['severity="info"', 'host=~".+"', 'synthetic!="true"'],
         "equal": ["host"],
