@@ -43,6 +43,18 @@ NO_THRESHOLD = {
     "PrometheusRuleFailures": "any failure is one too many",
     "ElasticsearchClusterRed": "a state is 1 or 0",
     "ElasticsearchClusterYellow": "a state is 1 or 0",
+    "ElasticsearchExporterDown": "up is 1 or 0",
+    "ElasticsearchNodeMissing": "the number comes from the inventory",
+    "ElasticsearchMasterNotStable": "a state is 1 or 0",
+    "ElasticsearchShardCapacityNearLimit": "a state is 1 or 0",
+    "ElasticsearchNoNewDocuments": "any document is enough",
+    "ElasticsearchILMStopped": "a state is 1 or 0",
+    "ElasticsearchSLMFailing": "a state is 1 or 0",
+    "LogstashDown": "up is 1 or 0",
+    "LogstashPipelineDown": "a series exists or not",
+    "LogstashPipelineStalled": "any record is enough",
+    "LogstashNoEventsIn": "any record is enough",
+    "LogstashHealthReportNotGreen": "a state is 1 or 0",
     "JobAbsent": "a series exists or not",
     "ExpectedTargetsMissing": "the number comes from the inventory",
     "InfoInhibitor": "an alert fires or not",
@@ -63,6 +75,9 @@ NO_FOR = {
     "Watchdog": "fires always",
     "VerifySyntheticAlert": "measures how long an alert takes",
     "InfoInhibitor": "has to be there as soon as the info",
+    "ElasticsearchCircuitBreakerTripped": "one is too many",
+    "LogstashDeadLetterQueueDropping": "one is too many",
+    "LogstashReloadFailed": "one is too many",
     "HostRebooted": "explains a gap, at once",
     "HostRebootLoop": "its window is its patience",
     "NodeKernelHungTask": "one is too many",
@@ -73,8 +88,8 @@ NO_FOR = {
 }
 # Alerts that never end, and so have no quiet and no resolved state to test.
 ENDLESS = {"Watchdog"}
-# Numbers that may stand in an expression as they are: states, and seconds of an hour and a day.
-PLAIN_NUMBERS = {"0", "1", "3600", "86400"}
+# Numbers that may stand in an expression as they are: states, milliseconds of a second, seconds of an hour and a day.
+PLAIN_NUMBERS = {"0", "1", "1000", "3600", "86400"}
 DASHBOARD_LINK = re.compile(r"^[^?]+/d/([a-z0-9-]{1,40})\?(?:[^&]+&)*from=[^&]+&to=now$")
 
 
