@@ -229,38 +229,28 @@ def test_every_number_comes_from_the_thresholds():
     assert not wrong, "\n".join(wrong)
 
 
+def leaves(value, path):
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            yield from leaves(entry, f"{path}.{name}")
+    else:
+        yield path
+
+
 def test_every_threshold_is_used():
     """No value in thresholds.yml is idle: rules read each one."""
     values = make_values()
     load_rules(values)
-
-    def leaves(value, path):
-        if isinstance(value, dict):
-            for name, entry in value.items():
-                yield from leaves(entry, f"{path}.{name}")
-        else:
-            yield path
-
     idle = sorted(set(leaves(shipped_thresholds(), "thresholds")) - values.used)
     assert not idle, f"group_vars/all/thresholds.yml: no rule reads {', '.join(idle)}"
 
 
 def test_every_threshold_says_what_is_sensible():
     """Above each value a comment gives its meaning and a range, and the shipped value lies in it."""
-    rows = (GROUP_VARS / "thresholds.yml").read_text(encoding="utf-8").splitlines()
-    for number, row in enumerate(rows):
-        match = re.match(r"^ {4,}(\w+): ([\w.]+)$", row)
-        if not match:
-            continue
-        comment = " ".join(row.strip() for row in rows[max(0, number - 2) : number] if row.strip().startswith("#"))
-        given = re.search(r"Sensible: ([\w.]+)-([\w.]+)\.(?: |$)", comment)
-        assert given, (
-            f"group_vars/all/thresholds.yml:{number + 1}: the comment above {match[1]} must give its meaning and end in `Sensible: A-B.`"
-        )
-        low, value, high = (
-            site_values.seconds(text) if match[1] in ("for", "window") else float(text) for text in (given[1], match[2], given[2])
-        )
-        assert low <= value <= high, f"group_vars/all/thresholds.yml:{number + 1}: {match[1]} is {match[2]}, outside of its own range"
+    ranges = site_values.sensible_ranges(str(GROUP_VARS / "thresholds.yml"))
+    lack = [path for path in leaves(shipped_thresholds(), "") if path.rsplit(".", 1)[-1] != "units" and tuple(path.split(".")[1:]) not in ranges]
+    assert not lack, f"group_vars/all/thresholds.yml: the comment above {', '.join(lack)} must give its meaning and end in `Sensible: A-B.`"
+    assert not site_values.range_mistakes(shipped_thresholds(), ranges, "observatory_thresholds")
 
 
 def test_shipped_thresholds_have_the_right_types():
