@@ -43,6 +43,38 @@ NO_THRESHOLD = {
     "PrometheusRuleFailures": "any failure is one too many",
     "ElasticsearchClusterRed": "a state is 1 or 0",
     "ElasticsearchClusterYellow": "a state is 1 or 0",
+"PrometheusSDRefreshFailure": "any error is one too many",
+    "PrometheusTargetSyncFailure": "any refused target is one too many",
+    "PrometheusTargetLimitHit": "the limit is the scrape job's own",
+    "PrometheusLabelLimitHit": "the limit is the scrape job's own",
+    "PrometheusScrapeBodySizeLimitHit": "the limit is the scrape job's own",
+    "PrometheusScrapeSampleLimitHit": "the limit is the scrape job's own",
+    "PrometheusDuplicateTimestamps": "any refused sample is one too many",
+    "PrometheusOutOfOrderTimestamps": "any refused sample is one too many",
+    "PrometheusMissingRuleEvaluations": "any missed evaluation is one too many",
+    "PrometheusTemplateTextExpansionFailures": "any failure is one too many",
+    "PrometheusNotificationsDropped": "any lost alert is one too many",
+    "PrometheusNotIngestingSamples": "something is stored or nothing",
+    "PrometheusTSDBReloadsFailing": "any failure is one too many",
+    "PrometheusTSDBCompactionsFailing": "any failure is one too many",
+    "PrometheusTSDBWALCorruptions": "any damage is too much",
+    "PrometheusRemoteWriteDesiredShards": "the limit is the queue's own",
+    "PrometheusHAGroupCrashlooping": "the record before it reads the thresholds; the majority counts",
+    "PrometheusHAGroupNotIngestingSamples": "something is stored or nothing",
+    "AlertmanagerFailedReload": "a reload has succeeded (1) or not (0)",
+    "AlertmanagerMembersInconsistent": "members are compared with members",
+    "AlertmanagerConfigInconsistent": "there is one configuration or more",
+    "AlertmanagerClusterFailedPeers": "any lost member is one too many",
+    "AlertmanagerClusterCrashlooping": "the record before it reads the thresholds; half of the members counts",
+    "AlertmanagerReceiverAuthError": "any refusal is one too many",
+    "AlertmanagerReceiverRateLimited": "any refusal is one too many",
+    "AlertmanagerNotReceivingAlerts": "something is received or nothing",
+    "AlertmanagerAggregationGroupLimitReached": "any alert left out is one too many",
+    "AlertmanagerEventRecorderDropping": "any lost event is one too many",
+    "NodeRAIDDegraded": "one disk is too many",
+    "NodeRAIDDiskFailure": "one disk is too many",
+    "NodeBondingDegraded": "one link is too many",
+    "NodeTextFileCollectorScrapeError": "a state is 1 or 0",
     "ElasticsearchExporterDown": "up is 1 or 0",
     "ElasticsearchNodeMissing": "the number comes from the inventory",
     "ElasticsearchMasterNotStable": "a state is 1 or 0",
@@ -78,6 +110,7 @@ NO_FOR = {
     "ElasticsearchCircuitBreakerTripped": "one is too many",
     "LogstashDeadLetterQueueDropping": "one is too many",
     "LogstashReloadFailed": "one is too many",
+    "NodeRAIDDiskFailure": "one disk is too many",
     "HostRebooted": "explains a gap, at once",
     "HostRebootLoop": "its window is its patience",
     "NodeKernelHungTask": "one is too many",
@@ -86,6 +119,8 @@ NO_FOR = {
     "AlertFiringTooLong": "its days are its patience",
     "BusinessBatchJobOverdue": "two intervals of the job are its patience",
 }
+# Alerts whose ratio is what is used; those of the others is what is left.
+FULL = {"ElasticsearchHeapHigh", "LogstashPersistentQueueFillingUp"}
 # Alerts that never end, and so have no quiet and no resolved state to test.
 ENDLESS = {"Watchdog"}
 # Numbers that may stand in an expression as they are: states, milliseconds of a second, seconds of an hour and a day.
@@ -138,17 +173,37 @@ def other_thresholds():
 
 # -- promtool
 
+ALL = ("all alerts",)
+
 
 def run_promtool(promtool, folder, rule_set, component, values):
-    """Check a component's rules and run its tests; return what promtool says when it does not agree."""
+    """Check a component's rules and run its tests; return what promtool says when it does not agree.
+
+    promtool evaluates all rules of a file for each case: each set of cases gets the records and the alerts that it asks for.
+    """
     folder = folder / component
     folder.mkdir()
     (folder / "rules.yml").write_text(rule_set.files([component])[0]["content"], encoding="utf-8")
-    (folder / "tests.yml").write_text(alert_rules.promtool_tests(str(ALERTS / component), values, str(ROOT)), encoding="utf-8")
-    for arguments in (["check", "rules", "--lint=all", "--lint-fatal", "rules.yml"], ["test", "rules", "tests.yml"]):
+    whole = json.loads(alert_rules.promtool_tests(str(ALERTS / component), values, str(ROOT)))
+    parts: dict[tuple, list] = {}
+    for block in whole["tests"]:
+        asked = " ".join(case["expr"] for case in block.get("promql_expr_test", []))
+        names = {case["alertname"] for case in block.get("alert_rule_test", [])} | set(re.findall(r'alertname="(\w+)"', asked))
+        # A question after ALERTS as a whole is one after all alerts.
+        everything = asked.count("ALERTS{") > asked.count("ALERTS{alertname=")
+        parts.setdefault(ALL if everything else tuple(sorted(names)), []).append(block)
+    rules = yaml.safe_load((folder / "rules.yml").read_text(encoding="utf-8"))
+    files = []
+    for number, (names, blocks) in enumerate(parts.items()):
+        groups = [{**group, "rules": [rule for rule in group["rules"] if names is ALL or "record" in rule or rule["alert"] in names]}
+                  for group in rules["groups"]]
+        (folder / f"rules-{number}.yml").write_text(json.dumps({"groups": [group for group in groups if group["rules"]]}), encoding="utf-8")
+        (folder / f"tests-{number}.yml").write_text(json.dumps({**whole, "rule_files": [f"rules-{number}.yml"], "tests": blocks}), encoding="utf-8")
+        files.append(f"tests-{number}.yml")
+    for arguments in (["check", "rules", "--lint=all", "--lint-fatal", "rules.yml"], ["test", "rules", *files]):
         done = subprocess.run([promtool, *arguments], cwd=folder, capture_output=True, text=True)
         if done.returncode:
-            return f"alerts/{component}: promtool {' '.join(arguments)}\n{done.stdout}{done.stderr}"
+            return f"alerts/{component}: promtool {' '.join(arguments[:2])}\n{done.stdout[-4000:]}{done.stderr[-8000:]}"
     return ""
 
 
@@ -168,7 +223,7 @@ def test_tests_hold_for_other_thresholds(promtool, tmp_path, component):
 
 def test_runbook_queries_can_be_parsed(promtool, tmp_path, pages):
     """Each PromQL query in a runbook's commands is one that Prometheus accepts."""
-    queries = [query for page in pages.values() for query in re.findall(r"--data-urlencode 'query=([^']*)'", page)]
+    queries = [query for page in pages.values() for query in re.findall(r"obs prom '([^']*)'", page)]
     assert queries
     unique = sorted(set(queries))
     group = {"name": "runbooks", "rules": [{"record": f"runbook:query:{number}", "expr": query} for number, query in enumerate(unique)]}
@@ -266,38 +321,28 @@ def test_every_number_comes_from_the_thresholds():
     assert not wrong, "\n".join(wrong)
 
 
+def leaves(value, path):
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            yield from leaves(entry, f"{path}.{name}")
+    else:
+        yield path
+
+
 def test_every_threshold_is_used():
     """No value in thresholds.yml is idle: rules read each one."""
     values = make_values()
     load_rules(values)
-
-    def leaves(value, path):
-        if isinstance(value, dict):
-            for name, entry in value.items():
-                yield from leaves(entry, f"{path}.{name}")
-        else:
-            yield path
-
     idle = sorted(set(leaves(shipped_thresholds(), "thresholds")) - values.used)
     assert not idle, f"group_vars/all/thresholds.yml: no rule reads {', '.join(idle)}"
 
 
 def test_every_threshold_says_what_is_sensible():
     """Above each value a comment gives its meaning and a range, and the shipped value lies in it."""
-    rows = (GROUP_VARS / "thresholds.yml").read_text(encoding="utf-8").splitlines()
-    for number, row in enumerate(rows):
-        match = re.match(r"^ {4,}(\w+): ([\w.]+)$", row)
-        if not match:
-            continue
-        comment = " ".join(row.strip() for row in rows[max(0, number - 2) : number] if row.strip().startswith("#"))
-        given = re.search(r"Sensible: ([\w.]+)-([\w.]+)\.(?: |$)", comment)
-        assert given, (
-            f"group_vars/all/thresholds.yml:{number + 1}: the comment above {match[1]} must give its meaning and end in `Sensible: A-B.`"
-        )
-        low, value, high = (
-            site_values.seconds(text) if match[1] in ("for", "window") else float(text) for text in (given[1], match[2], given[2])
-        )
-        assert low <= value <= high, f"group_vars/all/thresholds.yml:{number + 1}: {match[1]} is {match[2]}, outside of its own range"
+    ranges = site_values.sensible_ranges(str(GROUP_VARS / "thresholds.yml"))
+    lack = [path for path in leaves(shipped_thresholds(), "") if not path.endswith("units") and tuple(path.split(".")[1:]) not in ranges]
+    assert not lack, f"group_vars/all/thresholds.yml: the comment above {', '.join(lack)} must give its meaning and end in `Sensible: A-B.`"
+    assert not site_values.range_mistakes(shipped_thresholds(), ranges, "observatory_thresholds")
 
 
 def test_shipped_thresholds_have_the_right_types():
@@ -338,9 +383,9 @@ def test_critical_twins_are_stricter_than_their_warning():
         for name, entry in alerts.items():
             if {"warning", "critical"} <= set(entry):
                 for key in set(entry["warning"]) & {"ratio", "days", "hours"}:
-                    assert entry["critical"][key] < entry["warning"][key], (
-                        f"thresholds.yml: {component}.{name}: critical.{key} is not stricter"
-                    )
+                    low, high = sorted((entry["critical"][key], entry["warning"][key]))
+                    stricter = entry["critical"][key] == (high if name in FULL else low) and low < high
+                    assert stricter, f"thresholds.yml: {component}.{name}: critical.{key} is not stricter"
 
 
 def test_rendering_is_stable(rules):

@@ -427,3 +427,26 @@ def test_the_lookup_tells_the_mistakes(play):
         "The alert rules cannot be used:\nobservatory_thresholds_site.node.NodeCPUHighUse: nothing shipped has this name, "
         'and no alert of the site\'s own has it. Did you mean "NodeCPUHighUsage"?'
     ) in done.stdout + done.stderr
+
+
+def test_the_lookup_gives_single_hosts_their_own_rule(play):
+    """An override of an alert, the site's own among them, by host or group; the other components are as they were."""
+    own = {"hosts": ["hub"], "thresholds": {"shop": {"ShopSlow": {"seconds": 3}}}}
+    done = play({"observatory_thresholds_site": THRESHOLDS, "observatory_thresholds_overrides": [own]})
+    assert done.returncode == 0, done.stdout + done.stderr
+    _node, shop = json.loads(base64.b64decode(done.stdout.split("BEGIN ")[1].split(" END")[0]))
+    rules = yaml.safe_load(shop["content"])["groups"][0]["rules"]
+    assert [rule["expr"].splitlines()[1:2] or rule["expr"] for rule in rules] == [
+        'label_replace(vector(1), "host", "hub", "", "")', ["shop_seconds > 1.5"], ["shop_seconds > 3"],
+    ]
+
+
+def test_the_lookup_tells_mistakes_in_overrides(play):
+    """Before any rule is rendered: an unknown host, and a value out of the range that the shipped file names."""
+    wrong = {"hosts": ["hubb"], "thresholds": {"node": {"NodeCPUHighUsage": {"ratio": 0.2}}}}
+    done = play({"observatory_thresholds_site": THRESHOLDS, "observatory_thresholds_overrides": [wrong]})
+    assert done.returncode != 0
+    assert (
+        'observatory_thresholds_overrides[0].hosts[0]: no host or group of the inventory is called "hubb". Did you mean "hub"?\n'
+        "observatory_thresholds_overrides[0].thresholds.node.NodeCPUHighUsage.ratio: 0.2 is out of range; sensible is 0.5-0.99"
+    ) in done.stdout + done.stderr

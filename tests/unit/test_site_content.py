@@ -87,18 +87,22 @@ def test_mistakes_in_rules_keep_their_place():
 
 def test_values_for_shipped_alerts_are_checked_without_reading_the_rules(tmp_path):
     """A threshold that no alert has, one out of its range, an alert that is not there."""
-    (tmp_path / "node").mkdir()
-    (tmp_path / "node" / "rules.yml").write_text("groups:\n  - rules:\n      - alert: HostDown\n")
+    alerts, values = tmp_path / "alerts", tmp_path / "group_vars" / "all"
+    (alerts / "node").mkdir(parents=True)
+    (alerts / "node" / "rules.yml").write_text("groups:\n  - rules:\n      - alert: HostDown\n")
+    values.mkdir(parents=True)
+    (values / "thresholds.yml").write_text("observatory_thresholds:\n  node:\n    HostDown:\n      # Sensible: 1m-15m.\n      for: 3m\n")
     shipped = {"node": {"HostDown": {"for": "3m"}}}
     for site, disabled, message in (
         ({"node": {"HostDown": {"for": 3}}}, [], "observatory_thresholds_site.node.HostDown.for: 3 is not possible"),
         ({"node": {"HostUp": {"for": "3m"}}}, [], "observatory_thresholds_site.node.HostUp: nothing shipped has this name"),
+        ({"node": {"HostDown": {"for": "1h"}}}, [], "observatory_thresholds_site.node.HostDown.for: 1h is out of range; sensible is 1m-15m"),
         ({}, ["HostUp"], 'observatory_alerts_disabled[0]: no shipped alert is called "HostUp".'),
     ):
-        (problem,) = value_problems(str(tmp_path), shipped, site, disabled)
+        (problem,) = value_problems(str(alerts), shipped, site, disabled)
         assert str(problem).startswith(message)
-    assert value_problems(str(tmp_path), shipped, {"node": {"HostDown": {"for": "5m"}}}, ["HostDown"]) == []
-    assert value_problems(str(tmp_path), None, None, None) == []
+    assert value_problems(str(alerts), shipped, {"node": {"HostDown": {"for": "5m"}}}, ["HostDown"]) == []
+    assert value_problems(str(alerts), None, None, None) == []
 
 
 RULES = """\

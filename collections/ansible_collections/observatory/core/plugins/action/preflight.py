@@ -19,6 +19,7 @@ from ansible_collections.observatory.core.plugins.plugin_utils.arguments import 
 from ansible_collections.observatory.core.plugins.plugin_utils.cross_checks import PLATFORM_GROUP, Inventory, cross_check, ports
 from ansible_collections.observatory.core.plugins.plugin_utils.finding import Finding
 from ansible_collections.observatory.core.plugins.plugin_utils.lean import LeanAction
+from ansible_collections.observatory.core.plugins.plugin_utils.overrides import VARIABLE as OVERRIDES
 from ansible_collections.observatory.core.plugins.plugin_utils.resolved import Values, Variables
 from ansible_collections.observatory.core.plugins.plugin_utils.site_content import (
     DISABLED,
@@ -82,7 +83,8 @@ class ActionModule(LeanAction):
         findings = [dataclasses.replace(finding, hosts=(host,)) for finding in findings]
         findings += _cross(variables, resolved, specs, products)
         files = []
-        if _is_first(task_vars, RULES_GROUP):
+        # What is wrong with the form of the overrides has been said, and without them the rules are other ones.
+        if _is_first(task_vars, RULES_GROUP) and not any(finding.variable.startswith(OVERRIDES) for finding in findings):
             found, files = self._content(variables, resolved, os.path.join(os.path.dirname(os.path.abspath(roles)), RULES_FOLDER))
             findings += found
         wrong = {re.split(r"[.\[]", finding.variable)[0] for finding in findings}
@@ -110,7 +112,7 @@ class ActionModule(LeanAction):
         folder = os.path.join(inventory, RULES_FOLDER)
         findings = check_scrape_files(inventory, variables.place) if inventory else []
         files = scrape_files(inventory, variables.place) if inventory and not findings else []
-        if not os.path.isdir(folder):
+        if not os.path.isdir(folder) and not resolved.get(OVERRIDES):
             values = (resolved.get(name) for name in ("observatory_thresholds", SITE_THRESHOLDS, DISABLED))
             return findings + from_problems(value_problems(shipped, *values), variables.where), files
         lookup = lookup_loader.get("observatory.core.alert_rules", loader=self._loader, templar=variables.templar)

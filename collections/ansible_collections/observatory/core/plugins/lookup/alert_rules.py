@@ -19,6 +19,7 @@ options:
     elements: str
 notes:
   - It reads the variables C(observatory_thresholds), C(observatory_thresholds_site) (values that replace single thresholds; none),
+    C(observatory_thresholds_overrides) (the same for single hosts and groups; none),
     C(observatory_alerts_disabled) (names of shipped alerts to leave out; none), C(observatory_runbook_base_url),
     C(observatory_dashboard_base_url), C(observatory_platform_team), C(observatory_teams), C(observatory_site), and
     C(<product>_version) for rules that need a newer product.
@@ -50,12 +51,13 @@ _raw:
       type: str
 """
 
+import functools
 import os
 from collections.abc import Mapping
 
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.observatory.core.plugins.plugin_utils import alert_rules, escalation, site_values
+from ansible_collections.observatory.core.plugins.plugin_utils import alert_rules, escalation, overrides, site_values
 
 THRESHOLDS = "observatory_thresholds"
 SITE_THRESHOLDS = "observatory_thresholds_site"
@@ -72,19 +74,36 @@ class LookupModule(LookupBase):
         self.set_options(var_options=variables, direct=kwargs)
         folders = self._folders()
         try:
-            rules = alert_rules.load(
-                folders,
-                site_values.Values(self._context(folders)),
-                disabled=self._names(DISABLED),
-                versions=_Versions(self._templar),
-                teams=self._teams(),
-                base=os.path.dirname(folders[0]),
-            )
+            rules = self._rules(folders)
             alert_rules.drop_dead_links(rules, self._dashboards(folders))
             rules.groups[escalation.COMPONENT] = self._escalation()
             return [rules.files([str(term) for term in terms])]  # one result, so that lookup() returns the list as it is
         except site_values.ContentError as error:
             raise AnsibleError(f"The alert rules cannot be used:\n{error}") from None
+
+    def _rules(self, folders):
+        """Return the rules, with those of single hosts among them."""
+        context, given = self._context(folders), _plain(self._value(overrides.VARIABLE, []))
+        ranges = self._ranges(folders)
+        mistakes = overrides.mistakes(given, context["thresholds"], context["groups"], ranges)
+        if mistakes:
+            raise site_values.ContentError(mistakes)
+        variants = overrides.variants(given, context["thresholds"], context["groups"], self._scale())
+        load = functools.partial(
+            alert_rules.load,
+            folders,
+            disabled=self._names(DISABLED),
+            versions=_Versions(self._templar),
+            teams=self._teams(),
+            base=os.path.dirname(folders[0]),
+        )
+        theirs = [
+            (variant, load(site_values.Values({**context, "thresholds": variant.thresholds}), only=variant.components)) for variant in variants
+        ]
+        return overrides.apply(load(site_values.Values(context)), given, theirs)
+
+    def _ranges(self, folders):
+        return site_values.sensible_ranges(os.path.join(os.path.dirname(folders[0]), site_values.THRESHOLDS_FILE))
 
     def _escalation(self):
         """Return the groups of the ladders in observatory_teams."""
@@ -136,10 +155,9 @@ class LookupModule(LookupBase):
         if shipped is None:
             raise AnsibleError(f"{THRESHOLDS} is missing; it is set in group_vars/all/thresholds.yml")
         shipped, site = _plain(shipped), _plain(site)
-        mistakes = site_values.threshold_mistakes(shipped, THRESHOLDS) + site_values.threshold_mistakes(site, SITE_THRESHOLDS)
-        if not mistakes:
-            own = {name: alert_rules.alert_names(path) for folder in folders[1:] for name, path in alert_rules.component_folders(folder)}
-            mistakes = site_values.unknown_thresholds(site, shipped, own, SITE_THRESHOLDS)
+        own = {name: alert_rules.alert_names(path) for folder in folders[1:] for name, path in alert_rules.component_folders(folder)}
+        mistakes = site_values.threshold_mistakes(shipped, THRESHOLDS)
+        mistakes += site_values.given_mistakes(site, shipped, own, self._ranges(folders), SITE_THRESHOLDS)
         if mistakes:
             raise site_values.ContentError(mistakes)
         return site_values.scaled(site_values.merge_thresholds(shipped, site), self._scale())

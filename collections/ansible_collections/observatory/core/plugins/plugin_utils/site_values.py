@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import re
 import typing as t
 
@@ -24,6 +25,10 @@ PERCENT_DIGITS = ".4g"
 # Enough to be exact for what people write (0.9, 1e-6), few enough to hide 1 - 0.9 = 0.09999999999999998.
 NUMBER_DIGITS = ".12g"
 SHOWN_PROBLEMS = 5
+# Where the shipped thresholds lie in the project; a comment above a value says which values keep the alert's meaning.
+THRESHOLDS_FILE = "group_vars/all/thresholds.yml"
+KEY = re.compile(r"^( *)(\w+):")
+SENSIBLE = re.compile(r"Sensible: ([\w.]+)-([\w.]+)\.(?: |$)")
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -288,7 +293,10 @@ def unknown_thresholds(site: t.Any, shipped: t.Any, own_alerts: t.Mapping[str, s
             return
         for name, entry in value.items():
             place = (*path, str(name))
-            if name in known:
+            if name in known and isinstance(known[name], t.Mapping) != isinstance(entry, t.Mapping):
+                wanted = f"a mapping of {', '.join(known[name])}" if isinstance(known[name], t.Mapping) else "one value"
+                found.append(Problem(".".join((variable, *place)), 0, f"{entry!r} is not possible; expected {wanted}"))
+            elif name in known:
                 walk(entry, known[name], place)
             elif len(place) == 1 and name in own_alerts:
                 walk(entry, {}, place)
@@ -298,3 +306,57 @@ def unknown_thresholds(site: t.Any, shipped: t.Any, own_alerts: t.Mapping[str, s
 
     walk(site, shipped, ())
     return found
+
+
+def sensible_ranges(path: str) -> dict[tuple[str, ...], tuple[str, str]]:
+    """Return the ranges that the comments of the shipped thresholds name, (component, alert, …, value) -> (lowest, highest); none without the file."""
+    found: dict[tuple[str, ...], tuple[str, str]] = {}
+    if not os.path.isfile(path):
+        return found
+    with open(path, encoding="utf-8") as handle:
+        rows = handle.read().splitlines()
+    place: list[tuple[int, str]] = []
+    comment = ""
+    for row in rows:
+        text = row.strip()
+        if text.startswith("#"):
+            comment += f"{text[1:]} "
+            continue
+        key = KEY.match(row)
+        if key:
+            place = [*((depth, name) for depth, name in place if depth < len(key[1])), (len(key[1]), key[2])]
+            given = SENSIBLE.search(comment)
+            if given:
+                # Without the variable's own name.
+                found[tuple(name for _, name in place[1:])] = (given[1], given[2])
+        comment = ""
+    return found
+
+
+def range_mistakes(given: t.Any, ranges: t.Mapping[tuple[str, ...], tuple[str, str]], variable: str) -> list[Problem]:
+    """Return the values that are outside of what is sensible; their types are right."""
+    found: list[Problem] = []
+
+    def size(value: t.Any) -> float:
+        return seconds(value) if is_duration(value) else float(value)
+
+    def walk(value: t.Any, path: tuple[str, ...]) -> None:
+        if isinstance(value, t.Mapping):
+            for name, entry in value.items():
+                walk(entry, (*path, str(name)))
+        elif path in ranges:
+            low, high = ranges[path]
+            if not size(low) <= size(value) <= size(high):
+                message = f"{show(value)} is out of range; sensible is {low}-{high}"
+                found.append(Problem(".".join((variable, *path)), 0, message))
+
+    walk(given, ())
+    return found
+
+
+def given_mistakes(
+    given: t.Any, known: t.Any, own_alerts: t.Mapping[str, set[str]], ranges: t.Mapping[tuple[str, ...], tuple[str, str]], variable: str
+) -> list[Problem]:
+    """Return all that is wrong with values that are laid over `known` ones."""
+    found = threshold_mistakes(given, variable) or unknown_thresholds(given, known, own_alerts, variable)
+    return found or range_mistakes(given, ranges, variable)
