@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)/src
 export PYTHONDONTWRITEBYTECODE := 1
 TIMED = bin/timed
 
-.PHONY: help setup mirror secrets generate lint unit content check test test-all demo bench docs down clean
+.PHONY: help setup mirror secrets generate lint unit content check mutation test test-all demo bench docs down clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +43,10 @@ content: setup mirror ## Alert rules, runbooks, pipelines, dashboards and docs
 
 check: lint unit content ## All that needs no host
 
-test: check ## check, then Molecule: Debian 13 whole, Debian 12 short
+mutation: setup mirror ## Change each alert's thresholds, comparisons and `for` in turn: a test has to fail
+	@$(TIMED) "mutation" python -m observatory.mutation
+
+test: check mutation ## check, mutation of the alerts that have changed, then Molecule: Debian 13 whole, Debian 12 short
 	@$(TIMED) "molecule: default" molecule test --scenario-name default
 	@$(TIMED) "molecule: debian12" molecule test --scenario-name debian12
 	@$(TIMED) --report
