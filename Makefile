@@ -23,8 +23,9 @@ mirror: setup
 secrets: setup ## Make the secrets of a site once: make secrets SITE=lab
 	@python -m observatory.secrets inventories/$(SITE)
 
-generate: setup ## Regenerate defaults and the variable reference from the argument specs, and the dashboards
+generate: setup ## Regenerate defaults and the variable reference from the argument specs, the catalogue of alerts, and the dashboards
 	@python -m observatory.reference
+	@python -m observatory.catalogue
 	@python -m observatory.dashboards
 
 lint: setup ## ruff, yamllint, ansible-lint, generated files in step
@@ -32,6 +33,7 @@ lint: setup ## ruff, yamllint, ansible-lint, generated files in step
 	@$(TIMED) yamllint yamllint --strict .
 	@$(TIMED) ansible-lint ansible-lint --offline -q --nocolor
 	@$(TIMED) "generated files" python -m observatory.reference --check
+	@$(TIMED) "alert catalogue" python -m observatory.catalogue --check
 	@$(TIMED) "dashboards" python -m observatory.dashboards --check
 
 unit: setup ## Unit tests
