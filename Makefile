@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)/src
 export PYTHONDONTWRITEBYTECODE := 1
 TIMED = bin/timed
 
-.PHONY: help setup mirror secrets generate lint unit content check test test-all demo bench runbooks docs down clean
+.PHONY: help setup mirror secrets generate lint unit content check mutation test test-all demo bench runbooks docs down clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,8 +23,9 @@ mirror: setup
 secrets: setup ## Make the secrets of a site once: make secrets SITE=lab
 	@python -m observatory.secrets inventories/$(SITE)
 
-generate: setup ## Regenerate defaults and the variable reference from the argument specs, and the dashboards
+generate: setup ## Regenerate defaults and the variable reference from the argument specs, the catalogue of alerts, and the dashboards
 	@python -m observatory.reference
+	@python -m observatory.catalogue
 	@python -m observatory.dashboards
 
 lint: setup ## ruff, yamllint, ansible-lint, generated files in step
@@ -32,6 +33,7 @@ lint: setup ## ruff, yamllint, ansible-lint, generated files in step
 	@$(TIMED) yamllint yamllint --strict .
 	@$(TIMED) ansible-lint ansible-lint --offline -q --nocolor
 	@$(TIMED) "generated files" python -m observatory.reference --check
+	@$(TIMED) "alert catalogue" python -m observatory.catalogue --check
 	@$(TIMED) "dashboards" python -m observatory.dashboards --check
 
 unit: setup ## Unit tests
@@ -43,7 +45,10 @@ content: setup mirror ## Alert rules, runbooks, pipelines, dashboards and docs
 
 check: lint unit content ## All that needs no host
 
-test: check ## check, then Molecule: Debian 13 whole, Debian 12 short
+mutation: setup mirror ## Change each alert's thresholds, comparisons and `for` in turn: a test has to fail
+	@$(TIMED) "mutation" python -m observatory.mutation
+
+test: check mutation ## check, mutation of the alerts that have changed, then Molecule: Debian 13 whole, Debian 12 short
 	@$(TIMED) "molecule: default" molecule test --scenario-name default
 	@$(TIMED) "molecule: debian12" molecule test --scenario-name debian12
 	@$(TIMED) --report

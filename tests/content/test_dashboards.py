@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import pathlib
 import re
 import subprocess
 
@@ -16,7 +15,6 @@ from shipped import ROOT, load_rules, make_values, shipped_thresholds
 from observatory.dashboards import DASHBOARDS, __main__, build
 from observatory.dashboards.build import Panel, render
 
-FIXTURES = pathlib.Path(__file__).parent / "fixtures"
 KINDS = {"timeseries", "stat", "bargauge", "table", "state-timeline"}
 LINK = re.compile(r"/d/([\w-]+)\?")
 # What Grafana puts in when a person looks.
@@ -152,18 +150,6 @@ def metrics(text):
     plain = re.sub(r"\[[^]]*\]", "", re.sub(r"\{[^}]*\}", "{}", plain))
     found = [match for match in NAME.finditer(plain) if match[0] not in WORDS]
     return {match[0] for match in found}, {match[0] for match in found if not plain[match.end():].startswith("{")}
-
-
-def test_every_metric_exists(shipped):
-    """Its name is one that the lab's products have shown, one of json_exporter's modules, or a rule's."""
-    known = set((FIXTURES / "metric_names" / "lab.txt").read_text().split())
-    modules = yaml.safe_load((ROOT / "roles/json_exporter/vars/main.yml").read_text())
-    lists = [entries for name, entries in modules.items() if name.endswith("_metrics") and isinstance(entries, list)]
-    for entries in [*lists, modules["__json_exporter_retention"]["metrics"]]:
-        known |= {entry["name"] for entry in entries} | {f"{entry['name']}_{value}" for entry in entries for value in entry.get("values", {})}
-    known |= {rule.name for rule in load_rules(make_values()).rules}
-    for place, text in expressions(shipped):
-        assert not (unknown := metrics(text)[0] - known), f"{place}: nothing is called {sorted(unknown)}"
 
 
 def test_a_query_says_which_series_it_means(shipped):

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "collections").rglob("README.md")])
 # Pages that are rendered into the site and lie elsewhere in the repository, or nowhere.
 RENDERED = re.compile(r"(^|/)runbooks/index\.md$")
+RUNBOOK = re.compile(r"(?:^|/)runbooks/(\w+)/(\w+)\.md$")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^( *)```([a-z]*)(?: title=\"([^\"]+)\")?\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 COMMAND_LANGUAGES = ("sh", "bash", "console")
@@ -85,6 +86,8 @@ def test_relative_links_lead_somewhere(page):
             continue
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
+        if runbook := RUNBOOK.search(path):
+            target = ROOT / "alerts" / runbook[1] / "runbooks" / f"{runbook[2]}.md"
         assert target.exists(), f"{name_of(page)}: {link} leads nowhere"
         assert not anchor or anchor in anchors(target), f"{name_of(page)}: {link}: {name_of(target)} has no such heading"
 

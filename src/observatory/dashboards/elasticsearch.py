@@ -80,7 +80,10 @@ CLUSTER = Dashboard(
                         ),
                     ),
                     alerts=("elasticsearch/ElasticsearchHeapHigh",),
-                    lines=(("warning", "thresholds.elasticsearch.ElasticsearchHeapHigh.ratio"),),
+                    lines=(
+                        ("warning", "thresholds.elasticsearch.ElasticsearchHeapHigh.warning.ratio"),
+                        ("critical", "thresholds.elasticsearch.ElasticsearchHeapHigh.critical.ratio"),
+                    ),
                     low=0,
                     high=1,
                 ),
