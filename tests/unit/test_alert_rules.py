@@ -382,6 +382,8 @@ PLAY = """\
     - ansible.builtin.debug: {msg: "BEGIN {{ lookup('observatory.core.alert_rules', 'node', 'shop') | to_json | b64encode }} END"}
 """
 SITE_VARIABLES = {
+    "node_exporter_version": "1.11.1",
+    "grafana_version": "10.0.0",
     "observatory_site": "lab",
     "observatory_platform_team": "{{ 'plat' ~ 'form' }}",
     "observatory_runbook_base_url": "https://{{ inventory_hostname }}/runbooks/",
