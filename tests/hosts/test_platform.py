@@ -102,7 +102,7 @@ def test_listener_lets_in_the_role_names_of_the_table_and_nobody_else(name, prod
     """Every cell: no certificate, a foreign one, an expired one, another host's, and each role name."""
 
     def look(files):
-        value = greet(name, port, protocol, files) if isinstance(roles, str) else ask(name, port, "/metrics", files)
+        value = greet(name, port, protocol, files) if isinstance(roles, str) else ask(name, port, "/health" if product == "watcher" else "/metrics", files)
         # A refused name is told so by HTTP where the toolkit finds out after the handshake.
         return "open" if value in (200, "open") else "refused"
 

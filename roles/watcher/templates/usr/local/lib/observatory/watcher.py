@@ -214,7 +214,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path != "/health":
             self._answer(404, "no such page")
-        elif not names_of(self.connection.getpeercert()) & {self.config["host"]}:
+        elif not names_of(self.connection.getpeercert()) & {self.config["host"], self.config["sender"]}:
             self._answer(403, "this certificate may not")
         else:
             ago = time.time() - self.switch.heard
