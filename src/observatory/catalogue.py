@@ -93,11 +93,7 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     changed = reference.out_of_step(wanted) if options.check else reference.write(wanted)
-    for file in changed:
-        print(file.relative_to(options.root))
-    if options.check and changed:
-        print("out of step with alerts/ and group_vars/all/thresholds.yml; run: make generate", file=sys.stderr)
-    return 1 if options.check and changed else 0
+    return reference.tell(changed, options.root, options.check, "alerts/ and group_vars/all/thresholds.yml")
 
 
 if __name__ == "__main__":

@@ -185,6 +185,15 @@ def write(wanted: t.Mapping[pathlib.Path, str]) -> list[pathlib.Path]:
     return changed
 
 
+def tell(changed: t.Sequence[pathlib.Path], root: pathlib.Path, check: bool, source: str) -> int:
+    """Print the files that were changed, or with `check` are out of step with their source; return the exit code."""
+    for file in changed:
+        print(file.relative_to(root))
+    if check and changed:
+        print(f"out of step with {source}; run: make generate", file=sys.stderr)
+    return 1 if check and changed else 0
+
+
 def main(arguments: t.Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="observatory.reference", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 and name the files that are out of step")
@@ -196,11 +205,7 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     changed = out_of_step(wanted) if options.check else write(wanted)
-    for file in changed:
-        print(file.relative_to(options.root))
-    if options.check and changed:
-        print(f"out of step with the roles' {SPEC}; run: make generate", file=sys.stderr)
-    return 1 if options.check and changed else 0
+    return tell(changed, options.root, options.check, f"the roles' {SPEC}")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.machinery
-import importlib.util
 import io
 import json
 import re
@@ -16,12 +14,12 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.observatory.core.plugins.plugin_utils import arguments, escalation, routing, site_values, specs
+from role_programs import load
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted((ROOT / "docs/oncall").glob("*.md")), ROOT / "docs/operate/alerting.md", ROOT / "docs/operate/obs.md"]
 WITH_TEAMS = [ROOT / "docs/operate/alerting.md", ROOT / "docs/oncall/escalation.md"]
 ESCALATION = ROOT / "docs/oncall/escalation.md"
-PROGRAM = ROOT / "roles/obs/templates/usr/local/bin/obs"
 FENCE = re.compile(r"^( *)```([a-z]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 COMMAND_LANGUAGES = ("sh", "bash", "console")
@@ -31,14 +29,7 @@ TIMING_NAMES = ("group_by", "group_wait", "group_interval", "repeat_interval", "
 TIMING = {name: SPECS.options[f"alertmanager_{name}"]["default"] for name in TIMING_NAMES}
 
 
-def load_obs():
-    loader = importlib.machinery.SourceFileLoader("obs_of_the_docs", str(PROGRAM))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("obs_of_the_docs", loader))
-    loader.exec_module(module)
-    return module
-
-
-OBS = load_obs()
+OBS = load("obs/templates/usr/local/bin/obs")
 
 
 def name_of(page: Path) -> str:

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import base64
 import http.server
-import importlib.machinery
-import importlib.util
 import json
 import threading
 import typing
 import urllib.parse
-from pathlib import Path
 
 import pytest
+from role_programs import load
 
-PROGRAM = Path(__file__).resolve().parents[2] / "roles/obs/templates/usr/local/bin/obs"
-
-
-def load():
-    loader = importlib.machinery.SourceFileLoader("obs", str(PROGRAM))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("obs", loader))
-    loader.exec_module(module)
-    return module
-
-
-obs = load()
+obs = load("obs/templates/usr/local/bin/obs")
 
 
 class Products(http.server.BaseHTTPRequestHandler):

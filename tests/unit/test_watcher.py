@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import http.server
-import importlib.machinery
-import importlib.util
 import json
 import threading
 import typing
-from pathlib import Path
 
 import pytest
+from role_programs import load
 
-PROGRAM = Path(__file__).resolve().parents[2] / "roles/watcher/templates/usr/local/lib/observatory/watcher.py"
-
-
-def load():
-    loader = importlib.machinery.SourceFileLoader("watcher", str(PROGRAM))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("watcher", loader))
-    loader.exec_module(module)
-    return module
-
-
-watcher = load()
+watcher = load("watcher/templates/usr/local/lib/observatory/watcher.py")
 PATIENCE, REPEAT = 180, 3600
 
 

@@ -12,6 +12,8 @@ import pathlib
 import sys
 import typing as t
 
+from observatory.reference import tell
+
 from . import DASHBOARDS
 from .build import render
 
@@ -53,11 +55,7 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
     parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path(), help="the project's folder")
     options = parser.parse_args(arguments)
     changed = out_of_step(options.root) if options.check else write(options.root)
-    for file in changed:
-        print(file.relative_to(options.root))
-    if options.check and changed:
-        print("out of step with src/observatory/dashboards; run: make generate", file=sys.stderr)
-    return 1 if options.check and changed else 0
+    return tell(changed, options.root, options.check, "src/observatory/dashboards")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,6 @@ from ansible_collections.observatory.core.plugins.plugin_utils.lean import LeanA
 class ActionModule(LeanAction):
     """One round trip a product."""
 
-    _requires_connection = True
-    _supports_check_mode = True
-    _supports_async = False
-
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         _validated, arguments = self.validate_argument_spec(

@@ -10,10 +10,6 @@ from ansible_collections.observatory.core.plugins.plugin_utils.tree import rende
 class ActionModule(LeanAction):
     """One round trip a component."""
 
-    _requires_connection = True
-    _supports_check_mode = True
-    _supports_async = False
-
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         _validated, declaration = self.validate_argument_spec(argument_spec=SPEC)

@@ -60,10 +60,6 @@ EXIT_CODES_WITHOUT_PYTHON = (126, 127)
 
 
 class ActionModule(LeanAction):
-    _supports_check_mode = True
-    _supports_async = False
-    _requires_connection = True
-
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         started = time.monotonic()

@@ -447,7 +447,23 @@ def promtool_tests(folder: str, values: Values, base: str = "") -> str:
 
 def runbooks(folders: t.Sequence[str], values: Values, base: str = "") -> dict[str, str]:
     """Return `<component>/<AlertName>` -> the page with its site values; raises ContentError with all mistakes."""
-    pages: dict[str, str] = {}
+    return _of_pages(folders, base, lambda component, alert, text, shown: (f"{component}/{alert}", values.page(text, shown)))
+
+
+def message_texts(folders: t.Sequence[str], values: Values, base: str = "") -> dict[str, dict[str, str]]:
+    """Return alert -> its runbook's `verify` and `first_step`, for messages; empty where a page has none. Raises ContentError."""
+
+    def read(component: str, alert: str, text: str, shown: str) -> tuple[str, dict[str, str]]:
+        front = FRONT_MATTER.match(text)
+        texts = dict(MESSAGE_TEXT.findall(front[1])) if front else {}
+        return alert, {key: values.page(_unquoted(texts.get(key, "")), shown) for key in MESSAGE_TEXTS}
+
+    return _of_pages(folders, base, read)
+
+
+def _of_pages(folders: t.Sequence[str], base: str, read: t.Callable[[str, str, str, str], tuple[str, t.Any]]) -> dict[str, t.Any]:
+    """Return what `read` makes of each page: (component, alert, text, path as it is shown) -> (key, value). Raises ContentError with all mistakes."""
+    found: dict[str, t.Any] = {}
     problems: list[Problem] = []
     for folder in folders:
         for component, path in component_folders(folder):
@@ -457,32 +473,11 @@ def runbooks(folders: t.Sequence[str], values: Values, base: str = "") -> dict[s
                 with open(file, encoding="utf-8") as handle:
                     text = handle.read()
                 try:
-                    pages[f"{component}/{name.removesuffix('.md')}"] = values.page(text, _shown(file, base))
+                    key, value = read(component, name.removesuffix(".md"), text, _shown(file, base))
                 except ContentError as error:
                     problems.extend(error.problems)
-    if problems:
-        raise ContentError(problems)
-    return pages
-
-
-def message_texts(folders: t.Sequence[str], values: Values, base: str = "") -> dict[str, dict[str, str]]:
-    """Return alert -> its runbook's `verify` and `first_step`, for messages; empty where a page has none. Raises ContentError."""
-    found: dict[str, dict[str, str]] = {}
-    problems: list[Problem] = []
-    for folder in folders:
-        for _, path in component_folders(folder):
-            directory = os.path.join(path, RUNBOOKS)
-            for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else []:
-                file = os.path.join(directory, name)
-                with open(file, encoding="utf-8") as handle:
-                    front = FRONT_MATTER.match(handle.read())
-                texts = dict(MESSAGE_TEXT.findall(front[1])) if front else {}
-                try:
-                    found[name.removesuffix(".md")] = {
-                        key: values.page(_unquoted(texts.get(key, "")), _shown(file, base)) for key in MESSAGE_TEXTS
-                    }
-                except ContentError as error:
-                    problems.extend(error.problems)
+                else:
+                    found[key] = value
     if problems:
         raise ContentError(problems)
     return found

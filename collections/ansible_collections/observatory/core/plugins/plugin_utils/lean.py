@@ -76,6 +76,10 @@ class LeanAction(ActionBase):
     The action checks the options and fills in defaults: the module does not do it again.
     """
 
+    _requires_connection = True
+    _supports_check_mode = True
+    _supports_async = False
+
     def _configure_module(self, module_name, module_args, task_vars):
         interpreter = self._interpreter(task_vars)
         if _BuiltModule is None or interpreter is None:

@@ -23,7 +23,6 @@ BASE = "/runbooks"
 # Runbooks of the site that belong to no component.
 SITE_COMPONENT = "site"
 CACHE_SCHEMA = 1
-FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 # Lists as GitHub reads them: the Markdown library nests what is indented by four spaces, and wants an empty line before the next entry.
 INDENT = re.compile(r"^ {2,}", re.MULTILINE)
 NEXT_ENTRY = re.compile(r"^( {4}.*\n)(?=(?:\d+\.|-) )", re.MULTILINE)
@@ -71,7 +70,7 @@ class Runbook:
 
 def read(name: str, text: str) -> Runbook:
     """Return a rendered runbook taken apart; `name` is <component>/<AlertName>."""
-    front = FRONT_MATTER.match(text)
+    front = alert_rules.FRONT_MATTER.match(text)
     body = text[front.end():] if front else text
     heading = HEADING.search(body)
     meaning = MEANING.search(body)
