@@ -53,7 +53,8 @@ test: check ## check, then Molecule: Debian 13 whole, Debian 12 short
 	@$(TIMED) "molecule: debian12" molecule test --scenario-name debian12
 	@$(TIMED) --report
 
-test-all: test ## test, then a cluster of three Elasticsearch nodes: restarts, losses and failures under load
+test-all: test ## test, then drills of alerts and their runbooks, and a cluster of three Elasticsearch nodes: restarts, losses, failures
+	@$(TIMED) "molecule: oncall" molecule test --scenario-name oncall
 	@$(TIMED) "molecule: cluster" molecule test --scenario-name cluster
 	@$(TIMED) --report
 

@@ -59,6 +59,7 @@ LABS = {
         Lab("debian12", "10.213.2", "bookworm", ("hub", "app1")),
         Lab("bench", "10.213.3", "trixie", ("hub", "app1", "app2", "app3", "app4")),
         Lab("cluster", "10.213.4", "trixie", ("es1", "es2", "es3", "es4"), second_network=True),
+        Lab("oncall", "10.213.5", "trixie", ("hub", "app1")),
         # For trying something beside all of these.
         *(Lab(f"try{number}", f"10.213.{20 + number}", "trixie", ("hub", "app1")) for number in range(1, 6)),
     )

@@ -75,14 +75,15 @@ def filters(name: str, **values: t.Any) -> Filters:
 
 def beat(message: str, text_format: str = "json", dataset: str = "shop", **fields: t.Any) -> dict:
     """Return what Filebeat sends of a line of a file."""
+    service, _, part = dataset.partition(".")
     event = {
         "@timestamp": "2026-11-24T10:00:00.123Z",
         "@metadata": {"beat": "filebeat", "type": "_doc", "version": "9.0.0"},
         "message": message,
         "host": {"name": "app1"},
-        "log": {"file": {"path": f"/var/log/{dataset}/{dataset}.jsonl", "fingerprint": "f" * 64, "inode": "42"}, "offset": 0},
+        "log": {"file": {"path": f"/var/log/{service}/{part or service}.jsonl", "fingerprint": "f" * 64, "inode": "42"}, "offset": 0},
         "data_stream": {"type": "logs", "dataset": dataset, "namespace": "lab"},
-        "service": {"name": dataset},
+        "service": {"name": service},
         "observatory": {"format": text_format},
     }
     if text_format == "journal":

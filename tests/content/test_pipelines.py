@@ -213,7 +213,7 @@ def test_syslog_is_read_in_both_forms(line, expected):
         ("[1, 2]", "json", "shop", "the line is no object in JSON"),
         ("garbage", "syslog", "legacy", "the line is neither RFC 5424 nor RFC 3164"),
         ('{"message": "x"}', "json", "nobody", "there is no dataset of this name: it is none of the platform's and no service of services.yml"),
-        ('{"data": {}}', "alertmanager", "alertmanager", "only a host of Alertmanager may write to the dataset alertmanager"),
+        ('{"data": {}}', "alertmanager", "alertmanager.events", "only a host of Alertmanager may write to the dataset alertmanager.events"),
     ],
 )
 def test_what_cannot_be_read_is_kept_with_the_reason(line, text_format, dataset, reason):
@@ -308,12 +308,12 @@ def test_a_shipper_that_says_no_format_is_guessed():
 def test_alerts_become_documents_with_their_labels():
     """Whole: an event of Alertmanager as dashboards read it."""
     line = next(line for line in events("peer1") if "alertResolved" in line)
-    assert document(line, "alertmanager", "alertmanager", sender="hub", fields={"host": {"name": "hub"}}) == {
+    assert document(line, "alertmanager", "alertmanager.events", sender="hub", fields={"host": {"name": "hub"}}) == {
         "@timestamp": "2026-11-24T15:30:33.893760090Z",
         "message": 'alert_resolved Disk "full" critical instance=app1:9100',
         "host.name": "hub",
         "event.action": "alert_resolved",
-        "event.dataset": "alertmanager",
+        "event.dataset": "alertmanager.events",
         "rule.name": 'Disk "full"',
         "log.level": "critical",
         "service.name": "alertmanager",
@@ -331,9 +331,9 @@ def test_alerts_become_documents_with_their_labels():
         "alertmanager.receiver": "w",
         "alertmanager.group.groupId": "02cbb894d6d8e3f9df3735519dcdb8004febd1913fd3c7079a036fe3b53c6ec3",
         "data_stream.type": "logs",
-        "data_stream.dataset": "alertmanager",
+        "data_stream.dataset": "alertmanager.events",
         "data_stream.namespace": "lab",
-        "log.file.path": "/var/log/alertmanager/alertmanager.jsonl",
+        "log.file.path": "/var/log/alertmanager/events.jsonl",
         "log.offset": 0,
     }
 
@@ -346,7 +346,7 @@ def test_both_forms_of_labels_come_out_the_same():
         line = json.dumps(
             {"@timestamp": "2026-11-24T09:00:00Z", "data": {"alertCreated": {"alert": {"fingerprint": "1", "labels": form}}}}, separators=(",", ":")
         )
-        got.append(document(line, "alertmanager", "alertmanager", sender="hub", fields={"host": {"name": "hub"}}))
+        got.append(document(line, "alertmanager", "alertmanager.events", sender="hub", fields={"host": {"name": "hub"}}))
     assert got[0]["labels.alertname"] == got[0]["rule.name"] == 'A "b", {c}'
     assert got[0] == got[1] == got[2]
 
@@ -355,12 +355,12 @@ def test_every_event_of_alertmanager_is_understood():
     """Each line of a real event log has an action, and none ends among the unparsed."""
     for peer in ("peer1", "peer2"):
         for line in events(peer):
-            got = document(line, "alertmanager", "alertmanager", sender="hub")
-            assert got["data_stream.dataset"] == "alertmanager"
+            got = document(line, "alertmanager", "alertmanager.events", sender="hub")
+            assert got["data_stream.dataset"] == "alertmanager.events"
             assert got["event.action"] in got["message"]
 
 
-def identity(line, host="hub", offset=0, text_format="alertmanager", dataset="alertmanager", fields=None):
+def identity(line, host="hub", offset=0, text_format="alertmanager", dataset="alertmanager.events", fields=None):
     values = pipelines.beat(line, text_format, dataset, **(fields or {}))
     if text_format != "journal":
         values["log"]["offset"] = offset

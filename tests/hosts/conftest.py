@@ -2,8 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from toy import APP, HUB, Beacon, State, everything, observe, same
+
+TOLD = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "short: a drill that needs no shortened clocks")
+    config.stash[TOLD] = []
+
+
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    """Print what tests have measured."""
+    if config.stash[TOLD]:
+        terminalreporter.section("measured")
+        terminalreporter.write_line("\n".join(config.stash[TOLD]))
+
+
+@pytest.fixture(scope="session")
+def tell(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Take a line for the end of the report."""
+    return pytestconfig.stash[TOLD].append
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ def test_a_record_has_the_fields_of_the_schema_and_unknown_ones_become_keywords(
 
 def test_a_stream_of_each_dataset_keeps_its_own_age():
     """What the template says is what the stream gets."""
-    ages = {"system": "14d", "alertmanager": "400d", "unparsed": "7d", "anything": "14d"}
+    ages = {"system": "14d", "alertmanager.events": "400d", "unparsed": "7d", "anything": "14d"}
     streams = {dataset: new_stream(dataset) for dataset in ages}
     _status, answer = ask("GET", "/_cluster/state/metadata?filter_path=metadata.data_stream.data_stream")
     known = answer["metadata"]["data_stream"]["data_stream"]

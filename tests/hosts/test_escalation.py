@@ -70,7 +70,7 @@ def firing():
     return prometheus(f'ALERTS{{alertstate="firing", incident="{PAGE}", host="app1"}}')
 
 
-def test_a_page_that_nobody_answers_climbs_also_over_a_restart_of_prometheus(page):
+def test_a_page_that_nobody_answers_climbs_also_over_a_restart_of_prometheus(page, tell):
     """Second in line and manager hear of it at their times after the page, though Prometheus is restarted on the way."""
     time.sleep(max(0, page + FIRST / 2 - now()))
     assert not told("second", page)
@@ -79,7 +79,7 @@ def test_a_page_that_nobody_answers_climbs_also_over_a_restart_of_prometheus(pag
     assert not told("manager", page)
     wait_for("the manager", lambda: told("manager", page), SECOND - FIRST + SLACK)
     second, manager = (told(who, page)[0]["time"] - page for who in ("second", "manager"))
-    print(f"second in line {second:.0f} s after the page (due {FIRST:.0f}), manager {manager:.0f} s (due {SECOND:.0f})")
+    tell(f"second in line {second:.0f} s after the page (due {FIRST:.0f}), manager {manager:.0f} s (due {SECOND:.0f})")
     assert FIRST - SLACK < second < FIRST + SLACK and SECOND - SLACK < manager < SECOND + SLACK
     message = told("second", page)[0]["body"]["alerts"][0]
     assert message["labels"]["alertname"] == "PageUnanswered" and message["labels"]["incident"] == PAGE

@@ -551,6 +551,23 @@ def test_start_page_has_every_product_and_says_who_is_there():
     assert jobs - shown <= {"blackbox", "elasticsearch_retention"}
 
 
+def test_every_alert_leads_to_a_page_that_asks_who_is_there():
+    """The runbook_url of each rule that Prometheus has, as it is rendered."""
+    text = host("hub").check_output("awk 'FNR == 1 {print \"---\"} 1' /etc/prometheus/rules/*.yml")
+    rules = [rule for file in yaml.safe_load_all(text) if file for group in file["groups"] for rule in group["rules"] if "alert" in rule]
+    # The page of a ladder's rung is that of the alert that it is about.
+    links = {link for link in (rule["annotations"]["runbook_url"] for rule in rules) if "{{" not in link}
+    assert len(links) > 200
+    wrong = {}
+    for link in links:
+        assert link.startswith(ORIGIN), link
+        path = link.removeprefix(ORIGIN)
+        inside, outside = visit(path, "viewer", headers=PAGE), visit(path, headers=PAGE)
+        if (inside.status, outside.status, outside.header("location").startswith("/session/sign-in")) != (200, 303, True):
+            wrong[link] = inside.status, outside.status, outside.header("location")
+    assert not wrong
+
+
 @pytest.mark.parametrize("path", ["/runbooks/", "/runbooks/node/HostDown"])
 def test_runbook_opens_with_a_session_and_asks_for_one_without(path):
     answer = visit(path, "viewer", headers=PAGE)

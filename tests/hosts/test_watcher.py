@@ -34,24 +34,25 @@ def alive():
 
 
 @pytest.mark.parametrize("cause", CAUSES)
-def test_people_hear_that_the_alerting_is_dead(cause):
+def test_people_hear_that_the_alerting_is_dead(cause, tell):
     """By mail and webhook, and again when it is back. Alertmanager's repetitions of what Prometheus said last do not count."""
     stop, start = CAUSES[cause]
     began = now()
     host("hub").check_output(stop)
     try:
         wait_for("the notice", lambda: notice(began, "firing"), PATIENCE + RENEWAL + 20)
-        print(f"{cause}: told after {received('webhook', began, 'WatchdogMissing')[0]['time'] - began:.0f} s, patience {PATIENCE} s")
+        tell(f"{cause}: told after {received('webhook', began, 'WatchdogMissing')[0]['time'] - began:.0f} s, patience {PATIENCE} s")
     finally:
         host("hub").check_output(start)
     wait_for("the all-clear", lambda: notice(began, "resolved"), 2 * RENEWAL + 30)
 
 
-def test_people_hear_that_the_hub_is_cut_off():
+def test_people_hear_that_the_hub_is_cut_off(tell):
     began = now()
     lab_hosts.cut(LAB, "hub")
     try:
         wait_for("the notice", lambda: notice(began, "firing"), PATIENCE + RENEWAL + 20)
+        tell(f"The hub is cut off: told after {received('webhook', began, 'WatchdogMissing')[0]['time'] - began:.0f} s, patience {PATIENCE} s")
     finally:
         lab_hosts.join(LAB, "hub")
     wait_for("the all-clear", lambda: notice(began, "resolved"), 2 * RENEWAL + 30)

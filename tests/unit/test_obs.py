@@ -239,7 +239,7 @@ def test_history_counts_a_firing_once_and_says_how_long_it_took(site, capsys):
         event("alert_resolved", "2026-01-01T00:10:00Z", endsAt="2026-01-01T00:10:30.123456789Z"),
     ]
     hits = [{"_id": str(number), "_source": source} for number, source in enumerate(documents)]
-    Products.answers["/logs-alertmanager*/_search"] = 200, json.dumps({"hits": {"hits": hits}})
+    Products.answers["/logs-alertmanager.events-*/_search"] = 200, json.dumps({"hits": {"hits": hits}})
     assert obs.main(["history", "--since", "2d"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[1] == ["HostDown", "2", "1", "1", "3", "10m", "30s"]
@@ -258,7 +258,7 @@ def test_history_reads_page_after_page(site, monkeypatch):
 
 
 def test_history_says_when_there_is_none(site, capsys):
-    Products.answers["/logs-alertmanager*/_search"] = 200, json.dumps({"hits": {"hits": []}})
+    Products.answers["/logs-alertmanager.events-*/_search"] = 200, json.dumps({"hits": {"hits": []}})
     obs.main(["history"])
     assert capsys.readouterr().out == "no alert in the last 7d\n"
 

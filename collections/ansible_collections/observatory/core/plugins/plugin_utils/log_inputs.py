@@ -116,7 +116,7 @@ def build(
     inputs = [journal(site, units, hours)]
     groups = set()
     if event_log:
-        inputs.append(file(EVENT_LOG_ID, [EVENT_LOG], marks("alertmanager", site, "alertmanager", "alertmanager"), days))
+        inputs.append(file(EVENT_LOG_ID, [EVENT_LOG], marks("alertmanager.events", site, "alertmanager", "alertmanager"), days))
         groups.add("alertmanager")
     readers: dict[str, str] = {}
     for name, service in sorted(declared.items()):
