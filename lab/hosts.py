@@ -94,11 +94,17 @@ def status() -> str:
 
 def reboot(lab: Lab, host: str) -> None:
     """Restart a host, and wait until it can be used."""
-    container = lab.container(_known(lab, host))
     if host == SERVICES:
-        docker("restart", "--time", "1", container)
+        docker("restart", "--time", "1", lab.container(_known(lab, host)))
         _wait_for_services(lab)
         return
+    power_off(lab, host)
+    power_on(lab, host)
+
+
+def power_off(lab: Lab, host: str) -> None:
+    """Shut a host down; raises LabError when it hangs."""
+    container = lab.container(_known(lab, host))
     # What systemd takes for an order to power off; the SIGTERM of `docker restart` only makes it start itself anew.
     docker("kill", "--signal", "SIGRTMIN+3", container)
     try:
@@ -106,7 +112,11 @@ def reboot(lab: Lab, host: str) -> None:
     except subprocess.TimeoutExpired:
         hangs = f"python -m lab exec {lab.name} {host} systemctl list-jobs"
         raise LabError(f"{host} has not powered off within {STOP_SECONDS} s. What hangs: {hangs}") from None
-    docker("start", container)
+
+
+def power_on(lab: Lab, host: str) -> None:
+    """Start a host that is off, and wait until it can be used."""
+    docker("start", lab.container(_known(lab, host)))
     _wait(lab, host, bare=False)
 
 
