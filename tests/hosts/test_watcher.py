@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from alerting import now, received
-from fleet import LAB, host, wait_for
+from fleet import LAB, host, prometheus, wait_for
 
 from lab import hosts as lab_hosts
 
@@ -57,6 +57,14 @@ def test_people_hear_that_the_alerting_is_dead(cause, tell):
     finally:
         start()
     wait_for("the all-clear", lambda: notice(began, "resolved"), 2 * RENEWAL + 60)
+
+
+def test_how_old_the_newest_watchdog_is_can_be_asked():
+    """Prometheus' clock comes back to it, by a file that the node_exporter of the watcher's host reads."""
+    age = 'time() - alert_canary_last_received_timestamp_seconds{job="node", host="app1"}'
+    wait_for("a fresh one", lambda: prometheus(f"{age} < {2 * RENEWAL + 45}"), 3 * RENEWAL)
+    assert not prometheus(f"{age} < 0")
+    assert not prometheus('node_textfile_scrape_error{host="app1"} == 1')
 
 
 def test_only_alertmanager_is_listened_to():

@@ -1,9 +1,11 @@
-"""The dead man's switch: what counts as a sign of life, who is told when, what a restart remembers, and what is sent."""
+"""The dead man's switch: what counts as a sign of life, who is told when, what a restart remembers, what is sent, and the metric that it leaves."""
 
 from __future__ import annotations
 
+import http.client
 import http.server
 import json
+import stat
 import threading
 import typing
 
@@ -67,6 +69,108 @@ def test_a_restart_gives_it_time_and_does_not_repeat_a_notice(switch):
 def test_a_damaged_state_is_no_state(switch, tmp_path):
     (tmp_path / "state.json").write_text("{")
     assert switch(100).due(200) == ""
+
+
+# -- the metric
+
+
+@pytest.fixture
+def canary(tmp_path):
+    return watcher.Canary(str(tmp_path / "observatory_watcher.prom"))
+
+
+def told(tmp_path):
+    """Return the metric's value in the file."""
+    return (tmp_path / "observatory_watcher.prom").read_text().splitlines()[-1].removeprefix("alert_canary_last_received_timestamp_seconds ")
+
+
+def test_the_newest_evaluation_is_left_as_a_metric(canary, tmp_path):
+    canary.sing("1700000000", 1700000130.5)
+    assert (tmp_path / "observatory_watcher.prom").read_text() == (
+        "# HELP alert_canary_last_received_timestamp_seconds When Prometheus evaluated the newest watchdog that has come here, in seconds since 1970.\n"
+        "# TYPE alert_canary_last_received_timestamp_seconds gauge\n"
+        "alert_canary_last_received_timestamp_seconds 1700000000\n"
+    )
+
+
+@pytest.mark.parametrize(("came", "value"), [
+    ([("100", 110), ("160", 170)], "160"),
+    ([("160", 170), ("100", 171)], "160"),
+    # Prometheus' clock was an hour ahead, then put right: the metric is never in the future, and goes on.
+    ([("3700", 110), ("160", 170)], "160"),
+    ([("inf", 110), ("nan", 111)], "110"),
+])
+def test_it_never_goes_back_and_is_never_in_the_future(canary, tmp_path, came, value):
+    for evaluated, now in came:
+        canary.sing(evaluated, now)
+    assert told(tmp_path) == value
+
+
+def test_all_may_read_it_and_none_sees_a_part_of_it(canary, tmp_path):
+    """node_exporter is another user; what it reads is replaced, and what is being written has a name that it does not read."""
+    canary.sing("100", 110)
+    file = tmp_path / "observatory_watcher.prom"
+    first = file.stat()
+    assert stat.S_IMODE(first.st_mode) == 0o644
+    with file.open() as before:
+        canary.sing("160", 170)
+        assert before.read().endswith(" 100\n")
+    assert file.stat().st_ino != first.st_ino
+    assert [entry.name for entry in tmp_path.iterdir()] == [file.name]
+
+
+def test_the_state_is_for_the_switch_alone(switch, tmp_path):
+    switch(0).hear("1", 10)
+    assert stat.S_IMODE((tmp_path / "state.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("evaluated", ["100", "soon"])
+def test_a_metric_that_cannot_be_written_disturbs_nothing(tmp_path, capsys, evaluated):
+    """The folder is missing, or the annotation is no number."""
+    watcher.Canary(str(tmp_path / "missing/observatory_watcher.prom")).sing(evaluated, 110)
+    assert "missing/observatory_watcher.prom could not be written: " in capsys.readouterr().err
+
+
+class Peer(watcher.Handler):
+    """A handler whose peer has shown Alertmanager's certificate."""
+
+    config: typing.ClassVar[dict] = {"host": "app1", "sender": "alertmanager.lab"}
+
+    def setup(self):
+        super().setup()
+        connection, names = self.connection, (("DNS", "alertmanager.lab"),)
+        self.connection = type("Shown", (), {"getpeercert": lambda _: {"subjectAltName": names}, "__getattr__": lambda _, name: getattr(connection, name)})()
+
+
+def post(handler):
+    """Send the watchdog to a handler; return the status of the answer."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        client = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+        client.request("POST", "/watchdog", message())
+        return client.getresponse().status
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_watchdog_that_comes_is_written_down_and_a_repetition_is_not(switch, canary, tmp_path):
+    handler = type("Made", (Peer,), {"switch": switch(0), "canary": canary})
+    assert post(handler) == 200
+    assert told(tmp_path) == "100"
+    (tmp_path / "observatory_watcher.prom").unlink()
+    assert post(handler) == 200
+    assert not (tmp_path / "observatory_watcher.prom").exists()
+
+
+def test_a_watchdog_is_heard_also_where_it_cannot_be_written_down(switch, tmp_path):
+    made = switch(0)
+    assert post(type("Made", (Peer,), {"switch": made, "canary": watcher.Canary(str(tmp_path / "missing/observatory_watcher.prom"))})) == 200
+    assert made.evaluated == "100"
+
+
+# -- messages
 
 
 def message(**changes):

@@ -91,6 +91,17 @@ STATUS = Dashboard(
             "Messages",
             (
                 Panel(
+                    "Age of what arrives",
+                    "s",
+                    "Up to 165 s is normal: how long ago Prometheus evaluated the newest watchdog that has come to the dead man's switch. "
+                    "A line that climbs: the way is slow, or cut.",
+                    (Query('time() - max by (host) (alert_canary_last_received_timestamp_seconds{job="node"})', "{{host}}"),),
+                    low=0,
+                    decimals=0,
+                    alerts=("observatory/AlertingPipelineSlow",),
+                    empty="no host of the group watcher has node_exporter",
+                ),
+                Panel(
                     "Messages sent",
                     "cps",
                     "Follows the alerts. Nothing while alerts fire and repeat is bad.",

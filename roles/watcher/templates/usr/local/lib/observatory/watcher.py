@@ -4,6 +4,8 @@
 Alertmanager sends the alert Watchdog here each minute. Its annotation `evaluated` is Prometheus' clock at the last evaluation: only one that has moved
 on counts, since Alertmanager repeats an alert for minutes after Prometheus is dead. When none comes for `patience` seconds, a notice goes out by each
 channel, again after `repeat` seconds, and once more when the watchdog is back. The state is kept on disk: a restart neither forgets nor repeats.
+
+The newest evaluation that came is also left as a metric for this host's node_exporter, where there is one: how old it is says how slow the way is.
 """
 
 from __future__ import annotations
@@ -22,6 +24,10 @@ import time
 import urllib.request
 
 CONFIG = "/etc/watcher/config.json"
+STATE = "/var/lib/watcher/state.json"
+# node_exporter reads this folder. The name is one that NodeTextfileStale leaves to alerts of its own.
+METRICS = "/var/lib/watcher/textfile/observatory_watcher.prom"
+METRIC = "alert_canary_last_received_timestamp_seconds"
 TIMEOUT_SECONDS = 20
 LOOK_SECONDS = 5
 LARGEST_BODY = 1 << 20
@@ -30,6 +36,20 @@ PATH = "/watchdog"
 
 def clock(moment):
     return datetime.datetime.fromtimestamp(moment, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+_writing = threading.Lock()
+
+
+def write(path, text, mode):
+    """Put the text in the file's place in one step: who reads sees the old or the new one, never a part."""
+    with _writing:
+        with open(path + ".new", "w", encoding="utf-8") as handle:
+            os.fchmod(handle.fileno(), mode)
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(path + ".new", path)
 
 
 class Switch:
@@ -74,11 +94,29 @@ class Switch:
 
     def _keep(self):
         state = {"heard": self.heard, "evaluated": self.evaluated, "told": self.told, "began": self.began}
-        with open(self._path + ".new", "w", encoding="utf-8") as handle:
-            json.dump(state, handle)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(self._path + ".new", self._path)
+        write(self._path, json.dumps(state), 0o600)
+
+
+class Canary:
+    """The metric that says when Prometheus evaluated the newest watchdog that has come."""
+
+    def __init__(self, path):
+        self._path = path
+        self.newest = 0.0
+
+    def sing(self, evaluated, now):
+        """Write down an evaluation. One that is older than the newest counts as that; a clock that is ahead, as now."""
+        try:
+            self.newest = max(self.newest, min(float(evaluated), now))
+            write(
+                self._path,
+                f"# HELP {METRIC} When Prometheus evaluated the newest watchdog that has come here, in seconds since 1970.\n"
+                f"# TYPE {METRIC} gauge\n{METRIC} {self.newest:.0f}\n",
+                0o644,
+            )
+        except (OSError, ValueError) as error:
+            # Hearing is the first duty.
+            print(f"{self._path} could not be written: {error}", file=sys.stderr, flush=True)
 
 
 def notice(what, site, host, since, patience, runbook):
@@ -192,6 +230,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """POST /watchdog from Alertmanager, GET /health from the host itself."""
 
     switch = None
+    canary = None
     config = None
     timeout = TIMEOUT_SECONDS
 
@@ -208,7 +247,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if found is None:
                 self._answer(400, "no Watchdog that fires, with the annotation `evaluated`")
                 return
-            self.switch.hear(found, time.time())
+            now = time.time()
+            if self.switch.hear(found, now):
+                self.canary.sing(found, now)
             self._answer(200, "heard")
 
     def do_GET(self):
@@ -254,7 +295,8 @@ def main():
     context.load_cert_chain("/etc/watcher/tls/server.crt", "/etc/watcher/tls/server.key")
     context.verify_mode = ssl.CERT_REQUIRED
     Handler.config = config
-    Handler.switch = switch = Switch("/var/lib/watcher/state.json", config["patience"], config["repeat"], time.time())
+    Handler.switch = switch = Switch(STATE, config["patience"], config["repeat"], time.time())
+    Handler.canary = Canary(METRICS)
     server = Server((config["address"], config["port"]), context)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     sender = Sender(config)
