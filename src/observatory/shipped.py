@@ -21,7 +21,10 @@ from ansible_collections.observatory.core.plugins.plugin_utils import alert_rule
 ALERTS = "alerts"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 # Program -> the project whose archive holds it.
-CHECKERS = {"promtool": "prometheus/prometheus", "amtool": "prometheus/alertmanager", "json_exporter": "prometheus-community/json_exporter"}
+CHECKERS = {
+    "promtool": "prometheus/prometheus", "amtool": "prometheus/alertmanager", "alertmanager": "prometheus/alertmanager",
+    "json_exporter": "prometheus-community/json_exporter",
+}
 ADDRESSES = {
     "runbook_base_url": "https://observatory.example.org/runbooks",
     "dashboard_base_url": "https://observatory.example.org/grafana",

@@ -14,3 +14,7 @@ def promtool() -> str:
 @pytest.fixture(scope="session")
 def amtool() -> str:
     return checker("amtool")
+
+
+def pytest_addoption(parser) -> None:
+    parser.addoption("--golden", action="store_true", help="write the golden files of the messages anew, from what is sent")

@@ -134,7 +134,14 @@ class Channel:
             "routing_key_file": self._file("pagerduty", given["routing_key_variable"]),
             "send_resolved": True,
             "description": '{{ template "observatory.title" . }}',
+            # PagerDuty's own word, by which it chooses how loudly to call: left out, all would be an error.
+            "severity": '{{ template "observatory.pagerduty.severity" . }}',
             "details": {"summary": '{{ template "observatory.mail.text" . }}'},
+            # One without an address is left out: the dashboards of several alerts may differ.
+            "links": [
+                {"href": "{{ .CommonAnnotations.runbook_url }}", "text": "Runbook"},
+                {"href": "{{ .CommonAnnotations.dashboard_url }}", "text": "Dashboard"},
+            ],
         }
         if given.get("events_url"):
             config["url"] = given["events_url"]
