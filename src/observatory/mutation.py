@@ -62,7 +62,8 @@ class Trial:
 
     @property
     def name(self) -> str:
-        return f"{self.rule.component}/{self.rule.name} ({self.rule.labels.get('severity')})"
+        severity = f" ({self.rule.labels.get('severity')})" if self.rule.is_alert else ""
+        return f"{self.rule.component}/{self.rule.name}{severity}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +84,7 @@ class MutationError(Exception):
 
 
 def mutants(rule: alert_rules.Rule, source: str, values: site_values.Values, step: float = MINUTE) -> list[Mutant]:
-    """Return every change of an alert whose expression is written as `source`; `step` is the time between two evaluations in its tests."""
+    """Return every change of a rule whose expression is written as `source`; `step` is the time between two evaluations in its tests."""
     found = [*_thresholds(source, values), *_comparisons(rule.body["expr"])]
     made = [Mutant(change, shown, {**rule.body, "expr": text}) for change, shown, text in found]
     return [mutant for mutant in (*made, *_durations(rule.body, step)) if mutant.body != rule.body]
@@ -152,7 +153,7 @@ def _durations(body: dict[str, t.Any], step: float) -> t.Iterator[Mutant]:
 
 
 def trials(root: pathlib.Path, components: t.Collection[str] = ()) -> list[Trial]:
-    """Return a trial for each shipped alert, of the named components or of all; raises ContentError."""
+    """Return a trial for each shipped rule that can be changed, of the named components or of all; raises ContentError."""
     values = shipped.make_values(root=root)
     rules = shipped.load_rules(values, root)
     rules.files(components)
@@ -162,23 +163,26 @@ def trials(root: pathlib.Path, components: t.Collection[str] = ()) -> list[Trial
         tests = json.loads(alert_rules.promtool_tests(str(folder), values, str(root)))
         sources = _sources(folder / alert_rules.RULES, values)
         step = max(MINUTE, site_values.seconds(tests.get("evaluation_interval", "1m")))
-        for rule in (rule for _, entries, _ in rules.groups[component] for rule in entries if rule.is_alert):
-            own = _own_tests(tests, rule.name)
-            groups = _needed(rules.groups[component], rule, own)
+        for rule in (rule for _, entries, _ in rules.groups[component] for rule in entries):
             made = mutants(rule, sources[rule.name, rule.body["expr"]], values, step)
+            # A record without a limit is arithmetic, which its own test compares; an alert has tests in any case.
+            if not made and not rule.is_alert:
+                continue
+            names = _readers(rules.groups[component], rule)
+            own = _own_tests(tests, names)
+            groups = _needed(rules.groups[component], names, own)
             bodies = [rule.body, *(mutant.body for mutant in made)]
             found.append(Trial(rule, made, [alert_rules.file_text(_with(groups, rule, body)) for body in bodies], own))
     return found
 
 
 def _sources(file: pathlib.Path, values: site_values.Values) -> dict[tuple[str, str], str]:
-    """Return (alert, rendered expression) -> the expression as it is written."""
+    """Return (rule, rendered expression) -> the expression as it is written."""
     found = {}
     for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]:
         for rule in group["rules"]:
-            if "alert" in rule:
-                source = _stripped(str(rule["expr"]))
-                found[rule["alert"], _stripped(values.page(source, str(file)))] = source
+            source = _stripped(str(rule["expr"]))
+            found[rule.get("alert") or rule["record"], _stripped(values.page(source, str(file)))] = source
     return found
 
 
@@ -186,31 +190,49 @@ def _stripped(text: str) -> str:
     return "\n".join(row.rstrip() for row in text.strip().splitlines())
 
 
-def _own_tests(tests: dict[str, t.Any], alert: str) -> dict[str, t.Any]:
-    """Return the tests that look at one alert, and of them what concerns it."""
+def _asked(expression: str) -> set[str]:
+    """Return the series that an expression reads, and the alerts that it names."""
+    found = set()
+    for selector in promql.selectors(expression):
+        alerts = {value for label, sign, value in selector.matchers if (label, sign) == ("alertname", "=")}
+        found |= alerts or {selector.metric}
+    return found
+
+
+def _readers(groups: list, rule: alert_rules.Rule) -> set[str]:
+    """Return a rule's name, and those of the rules that read it, themselves or through a record: records stand before them."""
+    names = {rule.name}
+    for other in (other for _, rules, _ in groups for other in rules):
+        if _asked(other.body["expr"]) & names:
+            names.add(other.name)
+    return names
+
+
+def _own_tests(tests: dict[str, t.Any], names: set[str]) -> dict[str, t.Any]:
+    """Return the tests that look at these rules, and of them what concerns them."""
     blocks = []
     for block in tests["tests"]:
-        looks = [look for look in block.get("alert_rule_test", []) if look["alertname"] == alert]
-        if looks:
-            rest = {key: value for key, value in block.items() if key != "promql_expr_test"}
-            blocks.append({**rest, "alert_rule_test": looks})
+        looks = {
+            "alert_rule_test": [look for look in block.get("alert_rule_test", []) if look["alertname"] in names],
+            "promql_expr_test": [look for look in block.get("promql_expr_test", []) if _asked(look["expr"]) & names],
+        }
+        if any(looks.values()):
+            blocks.append({**block, **looks})
     return {**tests, "tests": blocks}
 
 
-def _needed(groups: list, rule: alert_rules.Rule, tests: dict[str, t.Any]) -> list:
-    """Return the groups without the rules that have no say in this alert: each costs time in every test."""
-    kept = [other for _, rules, _ in groups for other in rules if other.is_alert and other.name == rule.name]
-    names = {""}
-    for entry in kept:
-        # Grows while it is gone through: records may read records.
-        asked = {selector.metric for selector in promql.selectors(entry.body["expr"])}
+def _needed(groups: list, names: set[str], tests: dict[str, t.Any]) -> list:
+    """Return the groups without the rules that have no say in these: each costs time in every test."""
+    looks = [look["expr"] for block in tests["tests"] for look in block["promql_expr_test"]]
+    wanted = names.union(*map(_asked, looks))
+    kept: list = []
+    while more := [entry for _, rules, _ in groups for entry in rules if entry.name in wanted and entry not in kept]:
+        kept += more
+        wanted = wanted.union(*(_asked(entry.body["expr"]) for entry in more))
         # Which series these are is not to be seen from here.
-        if asked & {"", "ALERTS", "ALERTS_FOR_STATE"} or "ALERTS" in json.dumps(tests):
+        if wanted & {"", "ALERTS", "ALERTS_FOR_STATE"}:
             return groups
-        kept += [other for _, rules, _ in groups for other in rules if not other.is_alert and other.name in asked - names]
-        names |= asked
-    places = {id(entry) for entry in kept}
-    reduced = [(group, [other for other in rules if id(other) in places], path) for group, rules, path in groups]
+    reduced = [(group, [entry for entry in rules if entry in kept], path) for group, rules, path in groups]
     return [entry for entry in reduced if entry[1]]
 
 
@@ -284,7 +306,7 @@ def report(outcomes: t.Sequence[Outcome], equivalent: t.Mapping[str, str]) -> in
         print(f'src/observatory/mutation.py: take "{name}" off EQUIVALENT: there is no such change, or a test notices it')
     total = killed + survive
     share = f"{killed / total:.1%}" if total else "none to make"
-    print(f"alerts: {len(outcomes)}, changes: {total}, noticed by a test: {killed} ({share}), without effect: {listed}")
+    print(f"rules: {len(outcomes)}, changes: {total}, noticed by a test: {killed} ({share}), without effect: {listed}")
     if survive:
         print("Add a test that tells the rule from its change: docs/develop/alerts.md#mutation")
     return 2 if broken else 1 if survive or idle else 0

@@ -92,7 +92,7 @@ def test_an_alert_without_number_comparison_or_for_has_no_mutant():
 
 @pytest.fixture
 def root(tmp_path):
-    """A project with a record, an alert of two severities that reads it, and another alert."""
+    """A project with records, one of them with a threshold; an alert of two severities that reads one of them, and others."""
     files = {
         "group_vars/all/versions.yml": 'prometheus_version: "3.5.3"\n',
         "group_vars/all/thresholds.yml": json.dumps({"observatory_thresholds": THRESHOLDS}),
@@ -112,7 +112,9 @@ def root(tmp_path):
                   - {alert: Idle, expr: "host:b:sum == 0", labels: {<<: *warning, incident: Idle}, annotations: *texts}
               - name: others
                 rules:
-                  - {alert: Many, expr: 'count(ALERTS{alertname="Idle"}) > 1', labels: {<<: *warning, incident: Many}, annotations: *texts}
+                  - {record: "host:c:count", expr: "count by (host) (c > [[ thresholds.node.Busy.count ]])"}
+                  - {alert: Late, expr: "host:c:count > 0 and host:b:sum > 0", labels: {<<: *warning, incident: Late}, annotations: *texts}
+                  - {alert: Many, expr: "count(ALERTS) > 1", labels: {<<: *warning, incident: Many}, annotations: *texts}
             """,
         "alerts/node/tests.yml": """
             rule_files: [rules.yml]
@@ -122,8 +124,12 @@ def root(tmp_path):
                 input_series: [{series: a, values: 1x9}]
                 alert_rule_test: [{eval_time: 5m, alertname: Busy}, {eval_time: 5m, alertname: Idle}]
                 promql_expr_test: [{expr: a, eval_time: 1m}]
+              - name: severity
+                promql_expr_test: [{expr: 'ALERTS{alertname="Busy", severity="critical"}', eval_time: 1m}]
               - name: records
-                promql_expr_test: [{expr: a, eval_time: 1m}]
+                promql_expr_test: [{expr: "host:c:count", eval_time: 1m}]
+              - name: late
+                alert_rule_test: [{eval_time: 5m, alertname: Late}]
             """,
     }
     for name, text in files.items():
@@ -133,17 +139,26 @@ def root(tmp_path):
 
 
 def test_a_trial_holds_the_rule_what_it_reads_and_the_tests_that_look_at_it(root):
-    warning, critical, idle, many = mutation.trials(root, ["node"])
-    assert [trial.name for trial in (warning, critical, idle, many)] == [
-        "node/Busy (warning)", "node/Busy (critical)", "node/Idle (warning)", "node/Many (warning)",
+    warning, critical, idle, record, late, many = mutation.trials(root, ["node"])
+    assert [trial.name for trial in (warning, critical, idle, record, late, many)] == [
+        "node/Busy (warning)", "node/Busy (critical)", "node/Idle (warning)", "node/host:c:count", "node/Late (warning)", "node/Many (warning)",
     ]
     original, larger = warning.rule_files[:2]
     assert 'record: "host:a:sum"' in original and "host:b:sum" not in original and "Idle" not in original and "others" not in original
     assert original.replace("> 0.9", "> 0.99") == larger
-    assert [[look["alertname"] for look in block["alert_rule_test"]] for block in warning.tests["tests"]] == [["Busy"]]
-    assert all("promql_expr_test" not in block for block in warning.tests["tests"])
+    both, severity = warning.tests["tests"]
+    assert [look["alertname"] for look in both["alert_rule_test"]] == ["Busy"] and not both["promql_expr_test"]
+    assert severity["promql_expr_test"] and severity == critical.tests["tests"][1]
     # Which alerts these are is not to be seen: all stay.
     assert 'alert: "Idle"' in many.rule_files[0] and "host:a:sum" in many.rule_files[0]
+
+
+def test_a_record_with_a_limit_is_judged_by_its_own_tests_and_those_of_its_readers(root):
+    record = mutation.trials(root, ["node"])[3]
+    assert [block["name"] for block in record.tests["tests"]] == ["records", "late"]
+    # What the reader reads beside it is there, other alerts are not.
+    assert all(name in record.rule_files[0] for name in ('"host:c:count"', '"Late"', '"host:b:sum"')) and "Busy" not in record.rule_files[0]
+    assert "c > 1" in record.rule_files[1] and "c > -1" in record.rule_files[2]
 
 
 def test_a_component_that_is_not_there_is_named(root):
@@ -179,7 +194,7 @@ def outcome(killed=0, survivors=0, broken=""):
 
 def test_all_noticed_is_the_goal(capsys):
     assert mutation.report([outcome(killed=4)], {}) == 0
-    assert capsys.readouterr().out == "alerts: 1, changes: 4, noticed by a test: 4 (100.0%), without effect: 0\n"
+    assert capsys.readouterr().out == "rules: 1, changes: 4, noticed by a test: 4 (100.0%), without effect: 0\n"
 
 
 def test_a_survivor_is_named_with_alert_place_and_change(capsys):
