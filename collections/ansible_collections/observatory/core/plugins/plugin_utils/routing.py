@@ -47,7 +47,7 @@ INHIBIT_RULES = (
             "equal": ["alertname", label, *also],
         }
         for label, also in (
-            ("host", ("instance",)), ("cluster", ("name",)), ("service_name", ("http_route", "server_address", "span_name")),
+            ("host", ("instance", "mountpoint", "pipeline")), ("cluster", ("name",)), ("service_name", ("http_route", "server_address", "span_name")),
             ("transaction", ()), ("probe", ()),
         )
     ),
