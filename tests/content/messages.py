@@ -98,14 +98,21 @@ class Sinks:
 
 
 def role_values(sinks: Sinks) -> dict[str, t.Any]:
-    """Return the variables that lead the lab's channels to the sinks. The team shop has all four."""
+    """Return the variables that lead the lab's channels to the sinks. The team shop has all four; the team office is closed today and tomorrow."""
     teams = lab_teams()
+    hook = {"webhook": {"url_variable": "alertmanager_webhook_url_office"}}
+    open_day = (datetime.now(UTC) + 3 * DAY).strftime("%A").lower()
+    teams["office"] = {
+        **hook, "office_hours": {"days": [open_day], "from": "08:00", "to": "18:00"},
+        "escalation": [{"after": f"{minutes}m", "when": when, **hook} for minutes, when in ((10, "office"), (15, "nights"), (30, "always"))],
+    }
     teams["shop"]["webhook"] = teams["platform"]["webhook"]
     teams["shop"]["pagerduty"]["events_url"] = f"{sinks.web}/pagerduty/v2/enqueue"
     return {
         **SECRETS, "observatory_teams": teams, "observatory_public_url": PUBLIC_URL,
         "alertmanager_smtp_smarthost": sinks.smtp, "alertmanager_smtp_username": "", "alertmanager_smtp_tls_required": False,
-        "alertmanager_webhook_url_platform": f"{sinks.web}/webhook", "alertmanager_slack_url_shop": f"{sinks.web}/slack",
+        "alertmanager_webhook_url_platform": f"{sinks.web}/webhook", "alertmanager_webhook_url_office": f"{sinks.web}/office",
+        "alertmanager_slack_url_shop": f"{sinks.web}/slack",
         "alertmanager_group_wait": "1s", "alertmanager_group_interval": "1s", "__alertmanager_watchers": [],
     }
 

@@ -7,6 +7,7 @@ import json
 import pathlib
 import re
 import subprocess
+import typing as t
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -81,6 +82,10 @@ def long_named() -> dict:
     return {**FILLING, "labels": {**FILLING["labels"], **names}, "annotations": annotations}
 
 
+def relabelled(alert: dict, **labels: str) -> dict:
+    return {**alert, "labels": {**alert["labels"], **labels}}
+
+
 def told(alert: dict, since: datetime, until: datetime) -> dict:
     return {**alert, "startsAt": since.isoformat(), "endsAt": until.isoformat()}
 
@@ -92,27 +97,37 @@ class Told:
         self._sinks = sinks
         self._log = alertmanager.log
         self._now = datetime.now(UTC).replace(microsecond=0)
-        before, later = self._now - timedelta(minutes=12), self._now + timedelta(minutes=10)
-        # A group whose first alert is older than group_wait is sent at once, by whatever has come in: those of the groups are not yet.
-        twenty = [told(down(f"host{number:02}"), self._now + timedelta(seconds=number), later) for number in range(1, 21)]
-        jobs = ("json", "node", "shop")
-        alertmanager.post(told(FILLING, before, later))
-        alertmanager.post(*twenty, *(told(absent(job), self._now + timedelta(seconds=1), later) for job in jobs))
-        alertmanager.post(told(long_named(), before, later))
-        self._wait("NodeFilesystemSpaceFillingUp", "firing", 1)
-        self._wait(f"alertname-{LONG}", "firing", 1)
-        self._wait("JobAbsent", "firing", 3)
-        self._wait("HostDown", "firing", 20)
-        alertmanager.post(told(FILLING, before, self._now))
-        alertmanager.post(told(absent("node"), before, self._now), told(long_named(), before, self._now))
+        self._before, self._later = self._now - timedelta(minutes=12), self._now + timedelta(minutes=10)
+        self._begin(alertmanager.post)
         self.sent = {
             "one": self._wait("NodeFilesystemSpaceFillingUp", "firing", 1),
-            "resolved": self._wait("NodeFilesystemSpaceFillingUp", "resolved", 1),
             "twenty": self._wait("HostDown", "firing", 20),
-            "partly": self._wait("JobAbsent", "firing", 3, ended=1),
             "long": self._wait(f"alertname-{LONG}", "firing", 1),
+        }
+        self._wait("JobAbsent", "firing", 3)
+        alertmanager.post(*(told(alert, self._before, self._now) for alert in (FILLING, absent("node"), long_named())))
+        self.sent |= {
+            "resolved": self._wait("NodeFilesystemSpaceFillingUp", "resolved", 1),
+            "partly": self._wait("JobAbsent", "firing", 3, ended=1),
             "long-resolved": self._wait(f"alertname-{LONG}", "resolved", 1),
         }
+        self.by_receiver: dict[str, list[dict]] = {}
+        for channel, body in sinks.received:
+            if channel in ("webhook", "office"):
+                self.by_receiver.setdefault(body["receiver"], []).append(body)
+
+    def _begin(self, post: t.Callable[..., None]) -> None:
+        """Let everything fire. A group whose first alert is older than group_wait is sent at once, so those of several alerts are of now."""
+        now = self._now + timedelta(seconds=1)
+        post(*(told(alert, self._before, self._later) for alert in (FILLING, long_named())))
+        twenty = [told(down(f"host{number:02}"), self._now + timedelta(seconds=number), self._later) for number in range(1, 21)]
+        post(*twenty, *(told(absent(job), now, self._later) for job in ("json", "node", "shop")))
+        nearly = relabelled({**FILLING, "annotations": {"summary": "Nearly full"}}, alertname="NodeFilesystemAlmostOutOfSpace", team="platform")
+        less = relabelled(nearly, severity="warning")
+        post(*(told(alert, now, self._later) for alert in (nearly, less, relabelled(less, mountpoint="/var"))))
+        closed = [down("office1"), relabelled(down("office2"), severity="warning")]
+        closed += [relabelled(down(f"rung{number}"), alertname="PageUnanswered", escalation=number) for number in "123"]
+        post(*(told(relabelled(alert, team="office"), self._before, self._later) for alert in closed))
 
     def _wait(self, name: str, status: str, count: int, ended: int = 0) -> dict:
         """Return channel -> what it got, once each has a message about so many alerts of this name."""
@@ -220,6 +235,16 @@ def test_slack_sees_no_mark_that_is_not_meant(messages, story):
     text = messages.sent[story]["slack"]["attachments"][0]["text"]
     assert not re.search("[<>]", re.sub(r"<https://[^<>|\s]+\|\w+>", "", text)), text
     assert story != "one" or "86400) &lt; 0" in text
+
+
+def test_outside_of_office_hours_pages_are_sent_and_tickets_are_not(messages):
+    """Of the ladder the rungs of the night and those of all hours."""
+    assert {name for name in messages.by_receiver if name.startswith("office-")} == {"office-critical", "office-escalation-2", "office-escalation-3"}
+
+
+def test_a_critical_alert_holds_back_the_warning_about_the_same_filesystem_alone(messages):
+    sent = [alert["labels"]["mountpoint"] for body in messages.by_receiver.get("platform-warning", []) for alert in body["alerts"]]
+    assert set(sent) == {"/var"}
 
 
 HOST = "app1.rack7.frankfurt.example.org"
