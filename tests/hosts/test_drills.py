@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ import pytest
 from alerting import alertmanager, now
 from fleet import host, wait_for
 from pages import SECONDS, blocks, follow, section, sources
+from store import ask
 
 # The longest wait of an alert that is drilled with its own clock, and the five minutes that "the last reload failed" looks back.
 PATIENCE = 900
@@ -27,19 +29,23 @@ def job(seconds: int) -> str:
     return f'printf "{lines}" {seconds} "$(date +%s)" > {METRICS}/job.prom'
 
 
+# Root's on the drill's host, or what the test does from outside.
+Command = str | Callable[[], object]
+
+
 @dataclass(frozen=True)
 class Drill:
-    """A fault, what shows it, and what ends it. Commands are root's, on `host`, where the page's own are not meant."""
+    """A fault, what shows it, and what ends it."""
 
     page: str
     """<component>/<AlertName>"""
-    fault: str
+    fault: Command
     sign: str
     """What the commands of the page's section Verify print now; a regular expression."""
     labels: dict[str, str] = field(default_factory=lambda: {"host": "hub"})
     """Of the alert, beside its name."""
     host: str = "hub"
-    repair: str = ""
+    repair: Command = ""
     """What the page leaves to whoever is on call: "after the cause is put right"."""
     mitigation: str = ""
     """Words of that block in the page's section Mitigation which ends it."""
@@ -52,11 +58,19 @@ class Drill:
     def alert(self) -> str:
         return self.page.split("/")[1]
 
-    @property
-    def undo(self) -> str:
-        """Puts everything back, also after a drill that went wrong."""
-        start = self.fault.replace("stop", "start") if self.fault.startswith("systemctl stop ") else ""
-        return "; ".join(command for command in (self.repair, start, self.clean, "true") if command)
+    def do(self, command: Command) -> None:
+        """Run one of its commands, if it has it."""
+        if callable(command):
+            command()
+        elif command:
+            host(self.host).check_output(command)
+
+    def undo(self) -> None:
+        """Put everything back, also after a drill that went wrong."""
+        self.do(self.repair)
+        if isinstance(self.fault, str) and self.fault.startswith("systemctl stop "):
+            self.do(self.fault.replace("stop", "start"))
+        self.do(self.clean)
 
 
 DOWN = r"\b0$"
@@ -78,8 +92,8 @@ ROUNDS = {
         ),
         Drill(
             "elasticsearch/ElasticsearchClusterRed",
-            """obs es --admin PUT /drill '{"settings": {"index.routing.allocation.require.name": "nobody"}}'""", '"red"', {},
-            repair="obs es --admin DELETE /drill",
+            lambda: ask("PUT", "/drill?wait_for_active_shards=0", {"settings": {"index.routing.allocation.require.name": "nobody"}}), '"red"', {},
+            repair=lambda: ask("DELETE", "/drill"),
         ),
         Drill("business/BusinessBatchJobOverdue", job(1), "drill", {"batch": "drill"}, repair=job(86400), clean=f"rm -f {METRICS}/job.prom"),
     ],
@@ -141,14 +155,14 @@ def done(request, tell):
 def hold(drill: Drill, tell) -> None:
     """Hold one drill; raises what goes wrong, when everything is back as it was."""
     text = sources()[drill.page]
+    wait_for(f"the end of a former {drill.alert}", lambda: not firing(drill), PATIENCE)
     begun = now()
     try:
-        host(drill.host).check_output(drill.fault)
+        drill.do(drill.fault)
         wait_for(f"{drill.alert} in Alertmanager", lambda: firing(drill), PATIENCE)
         came = now() - begun
         look(drill, text)
-        if drill.repair:
-            host(drill.host).check_output(drill.repair)
+        drill.do(drill.repair)
         if drill.mitigation:
             (block,) = [block for block in blocks(section(text, "Mitigation"), "bash") if drill.mitigation in block]
             outcome = follow(drill.host, block, **drill.values)
@@ -157,7 +171,7 @@ def hold(drill: Drill, tell) -> None:
         wait_for(f"the end of {drill.alert}", lambda: not firing(drill), PATIENCE)
         tell(f"{drill.alert:34} {datetime.fromtimestamp(begun, UTC):%H:%M:%S} {came:5.0f} {followed:5.0f} {now() - begun:5.0f}")
     finally:
-        host(drill.host).run(drill.undo)
+        drill.undo()
 
 
 def look(drill: Drill, text: str) -> None:
