@@ -170,7 +170,7 @@ def trials(root: pathlib.Path, components: t.Collection[str] = ()) -> list[Trial
                 continue
             names = _readers(rules.groups[component], rule)
             own = _own_tests(tests, names)
-            groups = _needed(rules.groups[component], names, own)
+            groups = needed(rules.groups[component], names.union(*(names_in(block) for block in own["tests"])))
             bodies = [rule.body, *(mutant.body for mutant in made)]
             found.append(Trial(rule, made, [alert_rules.file_text(_with(groups, rule, body)) for body in bodies], own))
     return found
@@ -190,7 +190,7 @@ def _stripped(text: str) -> str:
     return "\n".join(row.rstrip() for row in text.strip().splitlines())
 
 
-def _asked(expression: str) -> set[str]:
+def asked(expression: str) -> set[str]:
     """Return the series that an expression reads, and the alerts that it names."""
     found = set()
     for selector in promql.selectors(expression):
@@ -203,7 +203,7 @@ def _readers(groups: list, rule: alert_rules.Rule) -> set[str]:
     """Return a rule's name, and those of the rules that read it, themselves or through a record: records stand before them."""
     names = {rule.name}
     for other in (other for _, rules, _ in groups for other in rules):
-        if _asked(other.body["expr"]) & names:
+        if asked(other.body["expr"]) & names:
             names.add(other.name)
     return names
 
@@ -214,21 +214,26 @@ def _own_tests(tests: dict[str, t.Any], names: set[str]) -> dict[str, t.Any]:
     for block in tests["tests"]:
         looks = {
             "alert_rule_test": [look for look in block.get("alert_rule_test", []) if look["alertname"] in names],
-            "promql_expr_test": [look for look in block.get("promql_expr_test", []) if _asked(look["expr"]) & names],
+            "promql_expr_test": [look for look in block.get("promql_expr_test", []) if asked(look["expr"]) & names],
         }
         if any(looks.values()):
             blocks.append({**block, **looks})
     return {**tests, "tests": blocks}
 
 
-def _needed(groups: list, names: set[str], tests: dict[str, t.Any]) -> list:
-    """Return the groups without the rules that have no say in these: each costs time in every test."""
-    looks = [look["expr"] for block in tests["tests"] for look in block["promql_expr_test"]]
-    wanted = names.union(*map(_asked, looks))
+def names_in(block: dict[str, t.Any]) -> set[str]:
+    """Return the alerts and series that a block of tests looks at."""
+    alerts = {look["alertname"] for look in block.get("alert_rule_test", [])}
+    return alerts.union(*(asked(look["expr"]) for look in block.get("promql_expr_test", [])))
+
+
+def needed(groups: list, names: t.Collection[str]) -> list:
+    """Return the groups without the rules that have no say in what has these names: each costs time in every test."""
+    wanted = set(names)
     kept: list = []
     while more := [entry for _, rules, _ in groups for entry in rules if entry.name in wanted and entry not in kept]:
         kept += more
-        wanted = wanted.union(*(_asked(entry.body["expr"]) for entry in more))
+        wanted = wanted.union(*(asked(entry.body["expr"]) for entry in more))
         # Which series these are is not to be seen from here.
         if wanted & {"", "ALERTS", "ALERTS_FOR_STATE"}:
             return groups

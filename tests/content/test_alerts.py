@@ -14,6 +14,8 @@ import yaml
 from ansible_collections.observatory.core.plugins.plugin_utils import alert_rules, site_values
 from shipped import GROUP_VARS, ROOT, load_rules, make_values, shipped_thresholds
 
+from observatory import mutation
+
 ALERTS = ROOT / "alerts"
 COMPONENTS = [name for name, _ in alert_rules.component_folders(str(ALERTS))]
 SECTIONS = [
@@ -174,13 +176,10 @@ def other_thresholds():
 
 # -- promtool
 
-ALL = ("all alerts",)
-
-
 def run_promtool(promtool, folder, rule_set, component, values):
     """Check a component's rules and run its tests; return what promtool says when it does not agree.
 
-    promtool evaluates all rules of a file for each case: each set of cases gets the records and the alerts that it asks for.
+    promtool evaluates all rules of a file for each case: each set of cases gets those that it asks for, and what they read.
     """
     folder = folder / component
     folder.mkdir()
@@ -188,17 +187,11 @@ def run_promtool(promtool, folder, rule_set, component, values):
     whole = json.loads(alert_rules.promtool_tests(str(ALERTS / component), values, str(ROOT)))
     parts: dict[tuple, list] = {}
     for block in whole["tests"]:
-        asked = " ".join(case["expr"] for case in block.get("promql_expr_test", []))
-        names = {case["alertname"] for case in block.get("alert_rule_test", [])} | set(re.findall(r'alertname="(\w+)"', asked))
-        # A question after ALERTS as a whole is one after all alerts.
-        everything = asked.count("ALERTS{") > asked.count("ALERTS{alertname=")
-        parts.setdefault(ALL if everything else tuple(sorted(names)), []).append(block)
-    rules = yaml.safe_load((folder / "rules.yml").read_text(encoding="utf-8"))
+        parts.setdefault(tuple(sorted(mutation.names_in(block))), []).append(block)
     files = []
     for number, (names, blocks) in enumerate(parts.items()):
-        groups = [{**group, "rules": [rule for rule in group["rules"] if names is ALL or "record" in rule or rule["alert"] in names]}
-                  for group in rules["groups"]]
-        (folder / f"rules-{number}.yml").write_text(json.dumps({"groups": [group for group in groups if group["rules"]]}), encoding="utf-8")
+        rules = alert_rules.file_text(mutation.needed(rule_set.groups[component], names))
+        (folder / f"rules-{number}.yml").write_text(rules, encoding="utf-8")
         (folder / f"tests-{number}.yml").write_text(json.dumps({**whole, "rule_files": [f"rules-{number}.yml"], "tests": blocks}), encoding="utf-8")
         files.append(f"tests-{number}.yml")
     for arguments in (["check", "rules", "--lint=all", "--lint-fatal", "rules.yml"], ["test", "rules", *files]):
