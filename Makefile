@@ -43,10 +43,11 @@ content: setup mirror ## Alert rules, runbooks, pipelines, dashboards and docs
 	@$(MAKE) --no-print-directory secrets SITE=lab
 	@$(TIMED) "content tests" python -m pytest tests/content -n 2 --dist loadfile
 
-check: lint unit content ## All that needs no host
-
+# Whole: what a change does not touch is known from the cache, and is not run again.
 mutation: setup mirror ## Change each alert's thresholds, comparisons and `for` in turn: a test has to fail
 	@$(TIMED) "mutation" python -m observatory.mutation
+
+check: lint unit content mutation ## All that needs no host
 
 test: check ## check, then Molecule: Debian 13 whole, Debian 12 short
 	@$(TIMED) "molecule: default" molecule test --scenario-name default
