@@ -8,7 +8,7 @@ import time
 import urllib.request
 from datetime import UTC, datetime, timedelta
 
-from fleet import LAB, host
+from fleet import CURL, LAB, host
 
 from lab.common import LOGIN
 
@@ -24,10 +24,7 @@ def obs(*arguments: str, user: str = LOGIN) -> tuple[int, str, str]:
 def alertmanager(method: str, path: str, body: object = None) -> object:
     """Return the answer of Alertmanager's API."""
     data = f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))}" if body is not None else ""
-    text = host("hub").check_output(
-        "curl -sS --fail-with-body --cacert /etc/observatory/pki/ca.crt --cert /etc/observatory/pki/host.crt --key /etc/observatory/pki/host.key "
-        f"-X {method} {data} {shlex.quote('https://localhost:9093' + path)}"
-    )
+    text = host("hub").check_output(f"{CURL} --fail-with-body -X {method} {data} {shlex.quote('https://localhost:9093' + path)}")
     return json.loads(text) if text.strip() else None
 
 

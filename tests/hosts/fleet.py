@@ -30,6 +30,8 @@ LAB = find_lab(os.environ.get("OBSERVATORY_LAB", "default"))
 # A folder, or one file of it where a scenario has fewer products.
 INVENTORY = ROOT / os.environ.get("OBSERVATORY_INVENTORY", "inventories/lab")
 SITE = ROOT / "inventories/lab"
+# On a host, with its own certificate.
+CURL = "curl -sS --cacert /etc/observatory/pki/ca.crt --cert /etc/observatory/pki/host.crt --key /etc/observatory/pki/host.key"
 # Nobody listens there: a mirror that is gone.
 CLOSED_PORT = "http://127.0.0.1:9"
 # What a product may leave or change on a host, in one listing: files with their hashes, users, listeners, units, timers, sysctls. Left out is
@@ -199,10 +201,7 @@ def prometheus(query: str) -> list[dict]:
     import json
     import urllib.parse
 
-    text = host("hub").check_output(
-        "curl -sS --cacert /etc/observatory/pki/ca.crt --cert /etc/observatory/pki/host.crt --key /etc/observatory/pki/host.key "
-        f"'https://localhost:9090/api/v1/query?query={urllib.parse.quote(query)}'"
-    )
+    text = host("hub").check_output(f"{CURL} 'https://localhost:9090/api/v1/query?query={urllib.parse.quote(query)}'")
     return json.loads(text)["data"]["result"]
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from alerting import alert, alertmanager, now, obs, post, received, state
 from ansible_collections.observatory.core.plugins.plugin_utils import routing
-from fleet import ROOT, host, playbook, wait_for
+from fleet import CURL, ROOT, host, playbook, wait_for
 
 
 @pytest.fixture
@@ -169,10 +169,9 @@ BROKEN = "- {hosts: observatory, gather_facts: false, tasks: [ansible.builtin.fa
 def test_a_maintenance_silences_its_hosts_while_it_works(work):
     """And no longer."""
     before = len(silences())
-    look = "curl -sS --cacert /etc/observatory/pki/ca.crt --cert /etc/observatory/pki/host.crt --key /etc/observatory/pki/host.key"
     plays = yaml.safe_load(OPEN)
     plays[0]["tasks"] = [
-        {"ansible.builtin.command": f"{look} https://localhost:9093/api/v2/silences?active=true", "delegate_to": "hub", "become": True, "register": "seen"},
+        {"ansible.builtin.command": f"{CURL} https://localhost:9093/api/v2/silences?active=true", "delegate_to": "hub", "become": True, "register": "seen"},
         {"ansible.builtin.debug": {"msg": "SEEN {{ seen.stdout }}"}},
     ]
     done = playbook("playbooks/maintenance.yml", "--limit", "app1", "-e", "reason='new kernel'", "-e", "who=ann", "-e", f"work={work(yaml.safe_dump(plays))}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from fleet import LAB, ROOT, ask, greet, host, identity, playbook, products, prometheus, unit, wait_for
+from fleet import CURL, LAB, ROOT, ask, greet, host, identity, playbook, products, prometheus, unit, wait_for
 
 ON_HOST = {name: products(name) for name in LAB.hosts}
 INSTALLED = [(name, product) for name, products in ON_HOST.items() for product in products]
@@ -166,10 +166,7 @@ def test_rules_are_loaded_and_evaluate_without_error():
 
 def test_watchdog_has_reached_alertmanager():
     wait_for("the watchdog's rule", lambda: prometheus('ALERTS{alertname="Watchdog", alertstate="firing"}'))
-    wait_for("the watchdog", lambda: "Watchdog" in host("hub").check_output(
-        "curl -sS --cacert /etc/observatory/pki/ca.crt --cert /etc/observatory/pki/host.crt --key /etc/observatory/pki/host.key "
-        "https://localhost:9093/api/v2/alerts"
-    ))
+    wait_for("the watchdog", lambda: "Watchdog" in host("hub").check_output(f"{CURL} https://localhost:9093/api/v2/alerts"))
 
 
 def test_metric_and_alert_arrive_from_end_to_end():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from alerting import now, received
-from fleet import LAB, host, prometheus, wait_for
+from fleet import CURL, LAB, host, prometheus, wait_for
 
 from lab import hosts as lab_hosts
 
@@ -27,10 +27,7 @@ CAUSES = {
 
 
 def heard():
-    done = host("app1").run(
-        "curl -sS --cacert /etc/observatory/pki/ca.crt --cert /etc/observatory/pki/host.crt --key /etc/observatory/pki/host.key https://localhost:9095/health"
-    )
-    return "nothing is missing" in done.stdout
+    return "nothing is missing" in host("app1").run(f"{CURL} https://localhost:9095/health").stdout
 
 
 def notice(since, state):
