@@ -1,9 +1,9 @@
 """Which series the products can produce: recorded from a lab's Prometheus, and asked whether an expression's selectors can find any.
 
-    python -m observatory.series record --lab bench [--host hub] [--state TEXT] [--hours 1]
+    python -m observatory.series record --lab oncall [--host hub] [--state TEXT] [--hours 1]
 
-Writes tests/content/fixtures/series/series.json. Record a converged lab under load (`make bench`): what no product has shown is taken for a mistake
-in a rule. Exit code 0: written; 1: Prometheus has not answered.
+Writes tests/content/fixtures/series/series.json. Record a converged lab under load, after the drills of the scenario oncall: what no product has shown is
+taken for a mistake in a rule. Exit code 0: written; 1: Prometheus has not answered.
 """
 
 from __future__ import annotations
@@ -237,7 +237,7 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
     command.add_argument("--lab", required=True, help="name of a lab that is up: python -m lab status")
     command.add_argument("--host", default="hub", help="host of its Prometheus")
     command.add_argument("--hours", type=float, default=1, help="how far to look back")
-    command.add_argument("--state", default="converged lab under the load of make bench", help="what the lab was doing, in words")
+    command.add_argument("--state", default="faults were drilled (scenario oncall), under load", help="what the lab was doing, in words")
     options = parser.parse_args(arguments)
     try:
         found, started = record(options.lab, options.host, options.hours), flags(options.lab, options.host)
