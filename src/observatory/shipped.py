@@ -22,7 +22,8 @@ ALERTS = "alerts"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 # Program -> the project whose archive holds it.
 CHECKERS = {
-    "promtool": "prometheus/prometheus", "amtool": "prometheus/alertmanager", "alertmanager": "prometheus/alertmanager",
+    "prometheus": "prometheus/prometheus", "promtool": "prometheus/prometheus",
+    "alertmanager": "prometheus/alertmanager", "amtool": "prometheus/alertmanager",
     "json_exporter": "prometheus-community/json_exporter",
 }
 ADDRESSES = {
