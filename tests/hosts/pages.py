@@ -45,4 +45,6 @@ def follow(name: str, block: str, seconds: float = SECONDS, **values: str) -> su
         block, count = re.subn(rf"^{key}=\S+", f"{key}={shlex.quote(value)}", block, count=1, flags=re.MULTILINE)
         assert count, f"{key} is not set in\n{block}"
     done = host(name).run(f"timeout {seconds} su - {LOGIN} -s /bin/bash -c {shlex.quote(block)}")
-    return subprocess.CompletedProcess(block, done.rc, done.stdout, done.stderr)
+    # `cut -c` counts bytes: it may leave a part of a character.
+    stdout, stderr = (said.decode(errors="replace") for said in (done.stdout_bytes, done.stderr_bytes))
+    return subprocess.CompletedProcess(block, done.rc, stdout, stderr)
