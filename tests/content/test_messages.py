@@ -21,59 +21,50 @@ CHANNELS = ("email", "slack", "pagerduty", "webhook")
 TITLE_LENGTH = 60
 SECONDS = 20
 LONG = "x" * 70
-# An alert of a host, as the rules make it.
-FILLING = {
-    "labels": {
-        "alertname": "NodeFilesystemSpaceFillingUp", "incident": "NodeFilesystemSpaceFillingUp", "severity": "critical", "team": "shop", "component": "node",
-        "alert_type": "cause", "site": "lab", "job": "node", "host": "app1", "instance": "10.213.0.12:9100", "device": "/dev/vdb1", "fstype": "ext4",
-        "mountpoint": "/srv/data",
-    },
-    "annotations": {
-        "summary": "Filesystem /srv/data of app1 is filling up",
-        "description": "4.1% of /srv/data (/dev/vdb1) on app1 are free; at the pace of the last 6h nothing is left within 4 hours.",
-        "impact": "When it is full, services that write there stop or lose data, and logs end.",
-        "runbook_url": f"{PUBLIC_URL}/runbooks/node/NodeFilesystemSpaceFillingUp",
-        "dashboard_url": f"{PUBLIC_URL}/grafana/d/hosts-detail?var-host=app1&from=now-1d&to=now", "dashboard_panel": "Filesystem forecast",
-    },
-    "generatorURL": f"{PUBLIC_URL}/prometheus/graph?g0.expr=node_filesystem_avail_bytes&g0.tab=1",
-}
 
 
-def down(host: str) -> dict:
+def critical(component: str, name: str, alert_type: str, *texts: str, dashboard: str, panel: str, series: str, **labels: str) -> dict[str, t.Any]:
+    """Return a critical alert of the team shop, as the rules make it; `texts` are summary, description and impact."""
+    return {
+        "labels": {
+            "alertname": name, "incident": name, "severity": "critical", "team": "shop", "component": component, "alert_type": alert_type, "site": "lab",
+            **labels,
+        },
+        "annotations": {
+            **dict(zip(("summary", "description", "impact"), texts, strict=True)),
+            "runbook_url": f"{PUBLIC_URL}/runbooks/{component}/{name}", "dashboard_url": f"{PUBLIC_URL}/grafana/d/{dashboard}&to=now", "dashboard_panel": panel,
+        },
+        "generatorURL": f"{PUBLIC_URL}/prometheus/graph?g0.expr={series}&g0.tab=1",
+    }
+
+
+FILLING = critical(
+    "node", "NodeFilesystemSpaceFillingUp", "cause", "Filesystem /srv/data of app1 is filling up",
+    "4.1% of /srv/data (/dev/vdb1) on app1 are free; at the pace of the last 6h nothing is left within 4 hours.",
+    "When it is full, services that write there stop or lose data, and logs end.",
+    dashboard="hosts-detail?var-host=app1&from=now-1d", panel="Filesystem forecast", series="node_filesystem_avail_bytes",
+    job="node", host="app1", instance="10.213.0.12:9100", device="/dev/vdb1", fstype="ext4", mountpoint="/srv/data",
+)
+
+
+def down(host: str) -> dict[str, t.Any]:
     """Return the alert of a host that is down."""
-    return {
-        "labels": {
-            "alertname": "HostDown", "incident": "HostDown", "severity": "critical", "team": "shop", "component": "node", "alert_type": "symptom",
-            "site": "lab", "job": "node", "host": host, "instance": f"{host}:9100",
-        },
-        "annotations": {
-            "summary": f"Host {host} does not answer",
-            "description": f"Prometheus has had no answer from node_exporter on {host} ({host}:9100) for 2m: the host is off, cut off, or its node_exporter "
-                           "does not run.",
-            "impact": "All services of this host may be gone, and no other alert can see into it.",
-            "runbook_url": f"{PUBLIC_URL}/runbooks/node/HostDown",
-            "dashboard_url": f"{PUBLIC_URL}/grafana/d/hosts-fleet?var-host={host}&from=now-3h&to=now", "dashboard_panel": "Hosts",
-        },
-        "generatorURL": f"{PUBLIC_URL}/prometheus/graph?g0.expr=up&g0.tab=1",
-    }
+    return critical(
+        "node", "HostDown", "symptom", f"Host {host} does not answer",
+        f"Prometheus has had no answer from node_exporter on {host} ({host}:9100) for 2m: the host is off, cut off, or its node_exporter does not run.",
+        "All services of this host may be gone, and no other alert can see into it.",
+        dashboard=f"hosts-fleet?var-host={host}&from=now-3h", panel="Hosts", series="up", job="node", host=host, instance=f"{host}:9100",
+    )
 
 
-def absent(job: str) -> dict:
+def absent(job: str) -> dict[str, t.Any]:
     """Return an alert that has no host."""
-    return {
-        "labels": {
-            "alertname": "JobAbsent", "incident": "JobAbsent", "severity": "critical", "team": "shop", "component": "observatory", "alert_type": "cause",
-            "site": "lab", "job": job,
-        },
-        "annotations": {
-            "summary": f"Nothing of job {job} is scraped",
-            "description": f"By the inventory job {job} has 3 targets; for 10m Prometheus has had not one.",
-            "impact": "Nothing of this kind is seen, and all alerts about it are silent, whatever happens.",
-            "runbook_url": f"{PUBLIC_URL}/runbooks/observatory/JobAbsent",
-            "dashboard_url": f"{PUBLIC_URL}/grafana/d/platform-overview?from=now-3h&to=now", "dashboard_panel": "Targets up by job",
-        },
-        "generatorURL": f"{PUBLIC_URL}/prometheus/graph?g0.expr=up&g0.tab=1",
-    }
+    return critical(
+        "observatory", "JobAbsent", "cause", f"Nothing of job {job} is scraped",
+        f"By the inventory job {job} has 3 targets; for 10m Prometheus has had not one.",
+        "Nothing of this kind is seen, and all alerts about it are silent, whatever happens.",
+        dashboard="platform-overview?from=now-3h", panel="Targets up by job", series="up", job=job,
+    )
 
 
 def long_named() -> dict:
