@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -190,13 +191,15 @@ def _stripped(text: str) -> str:
     return "\n".join(row.rstrip() for row in text.strip().splitlines())
 
 
-def asked(expression: str) -> set[str]:
+# Each rule is asked by every other one.
+@functools.cache
+def asked(expression: str) -> frozenset[str]:
     """Return the series that an expression reads, and the alerts that it names."""
-    found = set()
+    found: set[str] = set()
     for selector in promql.selectors(expression):
         alerts = {value for label, sign, value in selector.matchers if (label, sign) == ("alertname", "=")}
         found |= alerts or {selector.metric}
-    return found
+    return frozenset(found)
 
 
 def _readers(groups: list, rule: alert_rules.Rule) -> set[str]:

@@ -5,6 +5,7 @@ And what amtool does not see: routes that no alert reaches, receivers that no ro
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 import subprocess
@@ -25,10 +26,16 @@ SITES = ("lab", "site")
 WATCHERS = ["https://192.0.2.21:9095/watchdog", "https://192.0.2.22:9095/watchdog"]
 
 
+@functools.cache
 def rendered(site: str) -> str:
     """Return alertmanager.yml of the lab's hub, or of the same host with the teams of the fixture."""
     values = {**read_yaml(FIXTURES / "teams.yml"), "__alertmanager_watchers": WATCHERS} if site == "site" else {}
     return role_files("alertmanager", **SECRETS, **values)[CONFIG]["content"]
+
+
+@functools.cache
+def parsed(site: str) -> dict:
+    return yaml.safe_load(rendered(site))
 
 
 @pytest.fixture(scope="module", params=SITES)
@@ -38,7 +45,7 @@ def site(request) -> str:
 
 @pytest.fixture(scope="module")
 def config(site) -> dict:
-    return yaml.safe_load(rendered(site))
+    return parsed(site)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +74,7 @@ def test_an_alert_goes_to(site_name, row, files, amtool):
         capture_output=True, text=True, check=False,
     )
     assert done.returncode == 0, f"expected {receivers}, amtool says: {done.stdout}{done.stderr}"
-    ends = walk(yaml.safe_load(files[site_name].read_text(encoding="utf-8"))["route"], row["labels"])
+    ends = walk(parsed(site_name)["route"], row["labels"])
     assert [route["receiver"] for route in ends] == receivers
     office = [f"{row['labels'].get('team')}-office"]
     hours = {"office": {"active_time_intervals": office}, "nights": {"mute_time_intervals": office}}.get(row.get("sent"), {})
@@ -83,9 +90,9 @@ def test_each_route_is_reached_by_a_row(site, config):
 @pytest.fixture(scope="module")
 def known_alerts() -> list[dict[str, str]]:
     """Label sets of all shipped alerts, as Alertmanager gets them: from what their tests expect."""
-    found = []
+    found, values = [], make_values()
     for component, folder in alert_rules.component_folders(str(ROOT / "alerts")):
-        tests = json.loads(alert_rules.promtool_tests(folder, make_values(), str(ROOT)))["tests"]
+        tests = json.loads(alert_rules.promtool_tests(folder, values, str(ROOT)))["tests"]
         cases = [case for block in tests for case in block.get("alert_rule_test", [])]
         found += [{"site": "lab", "alertname": case["alertname"], **entry["exp_labels"]} for case in cases for entry in case.get("exp_alerts") or []]
         assert cases, component
